@@ -1,0 +1,1 @@
+//! Agent workers: the loop, the roles, the worker.

@@ -1,0 +1,1 @@
+//! The NATS side of Swarm: connect, topology, deliveries, work loop.

@@ -1,0 +1,1 @@
+//! The Rust SDK: submit tasks, watch runs, ask the coordinator.

@@ -1,0 +1,184 @@
+//! The run log: EVENT on `swarm.run.<run>.ev`, republished on `swarm.event.<run>`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Answer, RunResult};
+use crate::definition::Definition;
+use crate::ids::{InstanceId, RunId, TaskId};
+use crate::submission::Submission;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// What made a coordinator decide.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Cause {
+    /// A stored message.
+    Message {
+        /// Its stream.
+        stream: String,
+        /// Its sequence.
+        seq: u64,
+    },
+    /// A command.
+    Endpoint {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// A deadline that passed.
+    Deadline {
+        /// Which.
+        deadline: String,
+    },
+}
+
+/// One whole transition of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Wire version.
+    pub v: Version,
+    /// The run.
+    pub run: RunId,
+    /// Position in the log, from 1, gapless.
+    pub n: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The coordinator that decided.
+    pub by: InstanceId,
+    /// Why.
+    pub cause: Cause,
+    /// What happened: `type` and `data`.
+    #[serde(flatten)]
+    pub body: Body,
+    /// What is to be done because of it. Effect `k` (from 1) is published with `Nats-Msg-Id` `<run>:<n>:<k>`.
+    pub effects: Vec<Effect>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Body {
+    /// The submission became a run.
+    Accepted(Box<Accepted>),
+    /// The submission became no run.
+    Rejected(Box<Rejected>),
+    /// A step ended with an answer.
+    StepCompleted(Box<StepEnded>),
+    /// A step ended without an answer.
+    StepFailed(Box<StepEnded>),
+    /// A cancel was asked for; open tasks are being ended.
+    Canceling(Canceling),
+    /// The run ended with an answer.
+    Completed(Box<RunResult>),
+    /// The run ended without an answer.
+    Failed(Box<RunResult>),
+    /// The run ended by a cancel.
+    Canceled(Box<RunResult>),
+}
+
+impl Body {
+    /// The name of the type on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Rejected(_) => "rejected",
+            Self::StepCompleted(_) => "step_completed",
+            Self::StepFailed(_) => "step_failed",
+            Self::Canceling(_) => "canceling",
+            Self::Completed(_) => "completed",
+            Self::Failed(_) => "failed",
+            Self::Canceled(_) => "canceled",
+        }
+    }
+
+    /// The result that a terminal event carries.
+    #[must_use]
+    pub fn result(&self) -> Option<&RunResult> {
+        match self {
+            Self::Completed(result) | Self::Failed(result) | Self::Canceled(result) => Some(result),
+            Self::Rejected(rejected) => Some(&rejected.result),
+            _ => None,
+        }
+    }
+}
+
+/// Data of `accepted`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Accepted {
+    /// What was submitted.
+    pub submission: Submission,
+    /// The target its subject named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// SHA-256 of payload and target: the same id with another hash is another submission.
+    pub content_sha256: String,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// When the run must have ended.
+    pub deadline: Timestamp,
+    /// What the run does.
+    pub definition: Definition,
+    /// Where the answer of the `ask` that submitted it goes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply: Option<String>,
+}
+
+/// Data of `rejected`: a RESULT, and the hash that tells the submission from another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rejected {
+    /// The result.
+    #[serde(flatten)]
+    pub result: RunResult,
+    /// SHA-256 of payload and target.
+    pub content_sha256: String,
+    /// The first characters of the payload, when it is text.
+    pub task: String,
+}
+
+/// Data of `step_completed` and `step_failed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepEnded {
+    /// The step's task.
+    pub task: TaskId,
+    /// The attempt that ended it.
+    pub attempt: u32,
+    /// Its answer.
+    pub answer: Answer,
+}
+
+/// Data of `canceling`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Canceling {
+    /// What the person who canceled said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// What an event asks the coordinator to do; doing it twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Effect {
+    /// Publish the work of an attempt.
+    Dispatch {
+        /// The task.
+        task: TaskId,
+        /// The attempt, from 1.
+        attempt: u32,
+    },
+    /// End a live attempt as canceled in its journal, unless it has ended by itself.
+    EndTask {
+        /// The task.
+        task: TaskId,
+        /// The attempt, from 1.
+        attempt: u32,
+    },
+    /// Tell running workers that the run is canceled.
+    SignalCancel,
+    /// Answer the `ask` that submitted the run.
+    Reply {
+        /// Its inbox.
+        subject: String,
+    },
+}

@@ -1,0 +1,136 @@
+//! The journal of a task: JOURNAL on `swarm.run.<run>.task.<task>.{log,msg,end}`, three leaves under one CAS.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::answer::{Answer, Usage};
+use crate::ids::{InstanceId, RunId, TaskId};
+use crate::subjects::Leaf;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// One entry of a task's journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// Wire version.
+    pub v: Version,
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// Sequence of the work in SWARM_WORK; of entries that a worker writes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub work_seq: Option<u64>,
+    /// Delivery of that work, from 1; of entries that a worker writes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delivery: Option<u64>,
+    /// The process that writes.
+    pub instance: InstanceId,
+    /// When.
+    pub at: Timestamp,
+    /// What: `type` and `data`.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What an entry records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Body {
+    /// A finished turn of the model that the agent goes on from.
+    ModelTurn(ModelTurn),
+    /// A finished tool call.
+    ToolResult(ToolResult),
+    /// The attempt ended with an answer.
+    Completed(Box<Answer>),
+    /// The attempt ended without one.
+    Failed(Box<Answer>),
+    /// The attempt was ended by a cancel.
+    Canceled(Box<Answer>),
+}
+
+impl Body {
+    /// The leaf that it is written to.
+    #[must_use]
+    pub fn leaf(&self) -> Leaf {
+        match self {
+            Self::ModelTurn(_) | Self::ToolResult(_) => Leaf::Log,
+            Self::Completed(_) | Self::Failed(_) | Self::Canceled(_) => Leaf::End,
+        }
+    }
+
+    /// The answer that ends an attempt.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Completed(answer) | Self::Failed(answer) | Self::Canceled(answer) => Some(answer),
+            Self::ModelTurn(_) | Self::ToolResult(_) => None,
+        }
+    }
+}
+
+/// A finished turn of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelTurn {
+    /// The model.
+    pub model: String,
+    /// What it wrote for the reader.
+    pub text: String,
+    /// The tools it called, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tool_calls: Vec<ToolCall>,
+    /// What the turn used.
+    pub usage: Usage,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Whether a simulated model wrote it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub simulated: bool,
+}
+
+/// A tool call in the Strands form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolCall {
+    /// Its id, unique in the task.
+    pub tool_use_id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments.
+    pub input: Value,
+}
+
+/// A tool result in the Strands form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolResult {
+    /// The call it answers.
+    pub tool_use_id: String,
+    /// `success` or `error`.
+    pub status: ToolStatus,
+    /// What the model gets to see.
+    pub content: Vec<ToolContent>,
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolStatus {
+    /// With a result.
+    Success,
+    /// With an error that the model may mend.
+    Error,
+}
+
+/// A part of a tool result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolContent {
+    /// Text.
+    Text(String),
+    /// A JSON value.
+    Json(Value),
+}

@@ -1,0 +1,229 @@
+//! Subjects: every one that Swarm uses, built and parsed here only.
+//!
+//! Tokens are validated types, so no text of a user can become a wildcard or another subject.
+
+use crate::ids::{AgentName, InstanceId, RunId, TaskId};
+
+/// Submissions without a target.
+pub const SUBMIT: &str = "swarm.submit";
+/// Submissions with a target; more tokens than one are captured too, and rejected.
+pub const SUBMIT_TARGET: &str = "swarm.submit.>";
+/// Every run log.
+pub const RUN_LOGS: &str = "swarm.run.*.ev";
+/// Every journal entry.
+pub const JOURNALS: &str = "swarm.run.*.task.*.*";
+/// Messages of all journals.
+pub const JOURNAL_MESSAGES: &str = "swarm.run.*.task.*.msg";
+/// Ends of all attempts.
+pub const JOURNAL_ENDS: &str = "swarm.run.*.task.*.end";
+/// Where the server republishes stored events: the destination pattern of the republish rule.
+pub const EVENT_REPUBLISH: &str = "swarm.event.{{wildcard(1)}}";
+/// Every event as stored.
+pub const EVENTS: &str = "swarm.event.*";
+/// Every agent's work.
+pub const ALL_WORK: &str = "swarm.work.*";
+/// Every dead letter.
+pub const ALL_DEAD: &str = "swarm.deadletter.*";
+/// Cancel signals of all runs.
+pub const ALL_CANCELS: &str = "swarm.ctl.cancel.*";
+/// The endpoint that announces an instance.
+pub const REGISTER: &str = "swarm.register";
+
+/// Origin of dead letters that come from the inbox.
+pub const DEAD_INBOX: &str = "inbox";
+
+/// One of the three leaves of a task's journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaf {
+    /// Model turns, tool results, receipts.
+    Log,
+    /// Messages to other agents.
+    Msg,
+    /// What ends an attempt.
+    End,
+}
+
+impl Leaf {
+    const fn token(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Msg => "msg",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Where a submission goes.
+#[must_use]
+pub fn submit(target: Option<&AgentName>) -> String {
+    target.map_or_else(|| SUBMIT.to_owned(), |target| format!("{SUBMIT}.{target}"))
+}
+
+/// The target that a submission's subject names, as it was sent.
+///
+/// Gives `None` for a subject that is no submission, and `Some(None)` for one without a target.
+#[must_use]
+pub fn submit_target(subject: &str) -> Option<Option<&str>> {
+    let rest = subject.strip_prefix(SUBMIT)?;
+    if rest.is_empty() { Some(None) } else { rest.strip_prefix('.').map(Some) }
+}
+
+/// The log of a run.
+#[must_use]
+pub fn run_log(run: RunId) -> String {
+    format!("swarm.run.{run}.ev")
+}
+
+/// The run of a log's subject.
+#[must_use]
+pub fn run_of_log(subject: &str) -> Option<RunId> {
+    RunId::parse(subject.strip_prefix("swarm.run.")?.strip_suffix(".ev")?)
+}
+
+/// One leaf of a task's journal.
+#[must_use]
+pub fn journal(run: RunId, task: &TaskId, leaf: Leaf) -> String {
+    format!("swarm.run.{run}.task.{task}.{}", leaf.token())
+}
+
+/// All leaves of a task's journal: what its fence is about.
+#[must_use]
+pub fn journal_fence(run: RunId, task: &TaskId) -> String {
+    format!("swarm.run.{run}.task.{task}.*")
+}
+
+/// Run, task and leaf of a journal entry's subject.
+#[must_use]
+pub fn parse_journal(subject: &str) -> Option<(RunId, TaskId, Leaf)> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let ["swarm", "run", run, "task", task, leaf] = tokens.as_slice() else { return None };
+    let leaf = match *leaf {
+        "log" => Leaf::Log,
+        "msg" => Leaf::Msg,
+        "end" => Leaf::End,
+        _ => return None,
+    };
+    Some((RunId::parse(run)?, task.parse().ok()?, leaf))
+}
+
+/// The events of a run, as stored.
+#[must_use]
+pub fn event(run: RunId) -> String {
+    format!("swarm.event.{run}")
+}
+
+/// The work of an agent.
+#[must_use]
+pub fn work(agent: &AgentName) -> String {
+    format!("swarm.work.{agent}")
+}
+
+/// Dead letters of an agent.
+#[must_use]
+pub fn dead_agent(agent: &AgentName) -> String {
+    format!("swarm.deadletter.{agent}")
+}
+
+/// Dead letters of the inbox.
+#[must_use]
+pub fn dead_inbox() -> String {
+    format!("swarm.deadletter.{DEAD_INBOX}")
+}
+
+/// Chunks of a task.
+#[must_use]
+pub fn out(run: RunId, task: &TaskId) -> String {
+    format!("swarm.out.{run}.{task}")
+}
+
+/// Chunks of all tasks of a run.
+#[must_use]
+pub fn out_of_run(run: RunId) -> String {
+    format!("swarm.out.{run}.*")
+}
+
+/// The task of a chunk's subject.
+#[must_use]
+pub fn task_of_out(subject: &str) -> Option<TaskId> {
+    subject.strip_prefix("swarm.out.")?.split_once('.')?.1.parse().ok()
+}
+
+/// Control of one instance.
+#[must_use]
+pub fn control(instance: &InstanceId) -> String {
+    format!("swarm.ctl.{instance}")
+}
+
+/// The signal that a run is canceled.
+#[must_use]
+pub fn cancel(run: RunId) -> String {
+    format!("swarm.ctl.cancel.{run}")
+}
+
+/// The run of a cancel signal's subject.
+#[must_use]
+pub fn run_of_cancel(subject: &str) -> Option<RunId> {
+    RunId::parse(subject.strip_prefix("swarm.ctl.cancel.")?)
+}
+
+/// An endpoint of the micro service `swarm`.
+#[must_use]
+pub fn endpoint(name: &str) -> String {
+    format!("swarm.{name}")
+}
+
+/// The target of an endpoint subject such as `swarm.ask.research_agent`, as it was sent.
+#[must_use]
+pub fn endpoint_target<'a>(name: &str, subject: &'a str) -> Option<&'a str> {
+    subject.strip_prefix("swarm.")?.strip_prefix(name)?.strip_prefix('.')
+}
+
+/// Whether a reply may be sent to this subject.
+///
+/// Only inboxes are answered: `_INBOX.…` of clients and `_INBOX_<role>.…` of roles. Any other reply subject would let a
+/// requester have the coordinator publish there with the coordinator's rights.
+#[must_use]
+pub fn is_inbox(reply: &str) -> bool {
+    let Some(rest) = reply.strip_prefix("_INBOX") else { return false };
+    let Some((role, rest)) = rest.split_once('.') else { return false };
+    let role_ok = role.is_empty() || role.strip_prefix('_').is_some_and(|role| role.parse::<AgentName>().is_ok());
+    role_ok && !rest.is_empty() && !rest.contains(['*', '>', ' ']) && rest.split('.').all(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_parsed_as_they_are_built() {
+        let run = RunId::random();
+        let task: TaskId = "research_agent-2".parse().unwrap();
+        assert_eq!(run_of_log(&run_log(run)), Some(run));
+        assert_eq!(run_of_cancel(&cancel(run)), Some(run));
+        assert_eq!(task_of_out(&out(run, &task)), Some(task.clone()));
+        for leaf in [Leaf::Log, Leaf::Msg, Leaf::End] {
+            assert_eq!(parse_journal(&journal(run, &task, leaf)), Some((run, task.clone(), leaf)));
+        }
+        assert_eq!(parse_journal("swarm.run.x.task.y.end"), None);
+    }
+
+    #[test]
+    fn targets_are_kept_as_sent() {
+        assert_eq!(submit_target("swarm.submit"), Some(None));
+        assert_eq!(submit_target("swarm.submit.a.b"), Some(Some("a.b")));
+        assert_eq!(submit_target("swarm.submitted"), None);
+        assert_eq!(endpoint_target("ask", "swarm.ask.x"), Some("x"));
+        assert_eq!(endpoint_target("ask", "swarm.ask"), None);
+    }
+
+    #[test]
+    fn only_inboxes_are_answered() {
+        for good in ["_INBOX.abc", "_INBOX.abc.def", "_INBOX_coordinator.x.1", "_INBOX_tool-builder.x"] {
+            assert!(is_inbox(good), "{good}");
+        }
+        let bad = ["", "_INBOX", "_INBOX.", "_INBOXx.y", "_INBOX_.x", "_INBOX_A.x", "swarm.work.a", "_INBOX.a..b", "_INBOX.>"];
+        for subject in bad {
+            assert!(!is_inbox(subject), "{subject}");
+        }
+    }
+}

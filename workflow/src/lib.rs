@@ -1,0 +1,1 @@
+//! The run engine, pure: definition, fold and decide.
