@@ -1,1 +1,22 @@
-//! The run engine, pure: definition, fold and decide.
+//! The run engine as pure values: what a submission compiles to, how events fold into a state, what an input decides.
+//!
+//! This crate owns the rules of runs. It must not know about NATS, clocks, models or files: time, ids and the team come in
+//! as arguments, events and work go out as values.
+//!
+//! Reading order: [`compile`], [`state`], [`decide`], [`result`], [`work`].
+
+pub mod compile;
+pub mod decide;
+pub mod result;
+pub mod state;
+pub mod work;
+
+pub use compile::{Team, compile};
+pub use decide::{Context, Decision, Input, Submit, decide};
+pub use state::{FoldError, State, fold};
+pub use work::work_for;
+
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;

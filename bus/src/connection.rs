@@ -1,0 +1,384 @@
+//! The connection of a process: who it is, how long it tries, and what it refuses.
+
+use std::time::Duration;
+
+use async_nats::Event;
+use serde::Deserialize;
+use swarm_protocol::trace::TraceParent;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api;
+use crate::message::{Incoming, Outgoing, Subscription};
+
+/// Answers of the server are waited for this long.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// JetStream API level of nats-server 2.12, the oldest that is supported.
+const MIN_API_LEVEL: u64 = 2;
+
+/// Who a process is to the server: its user, and the inbox prefix that belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Coordinators.
+    Coordinator,
+    /// Agent workers.
+    Agent,
+    /// People and programs that submit and watch.
+    Client,
+}
+
+impl Role {
+    /// The user in `nats.conf`.
+    #[must_use]
+    pub const fn user(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Agent => "agent",
+            Self::Client => "client",
+        }
+    }
+
+    const fn inbox_prefix(self) -> &'static str {
+        match self {
+            Self::Coordinator => "_INBOX_coordinator",
+            Self::Agent => "_INBOX_agent",
+            Self::Client => "_INBOX",
+        }
+    }
+}
+
+/// How a process shows who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// As the server's `no_auth_user`, or as the URL says.
+    Anonymous,
+    /// As the role's user.
+    Password(String),
+    /// By the content of a creds file.
+    Creds(String),
+    /// As another user, from a context of the nats CLI.
+    UserPassword(String, String),
+    /// By a token, from a context of the nats CLI.
+    Token(String),
+}
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Server URL; several, separated by commas.
+    pub url: String,
+    /// Who this process is.
+    pub role: Role,
+    /// How it shows that.
+    pub login: Login,
+    /// The name that the server shows for it.
+    pub name: String,
+    /// How long to try for the first connection.
+    pub patience: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing answered.
+    #[error("no NATS server at {url} ({detail}); start one with `swarm up`, or name another with --nats or NATS_URL")]
+    Unreachable {
+        /// What was tried, without credentials.
+        url: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The server refused the login.
+    #[error("the NATS server at {url} refused the login of user `{user}`: set {variable}, or take the credentials.env that `swarm up` made")]
+    Refused {
+        /// What was tried, without credentials.
+        url: String,
+        /// Who.
+        user: &'static str,
+        /// The variable of the environment that holds the password.
+        variable: String,
+    },
+    /// The credentials file cannot be used.
+    #[error("the credentials cannot be used: {0}")]
+    Creds(String),
+    /// The server has no JetStream.
+    #[error("the NATS server at {url} runs without JetStream: start it with the nats.conf of Swarm (`swarm up` does), or with -js")]
+    NoJetStream {
+        /// What was tried, without credentials.
+        url: String,
+    },
+    /// The server is too old.
+    #[error(
+        "the NATS server at {url} is version {version}, Swarm needs 2.12 or newer: `scripts/setup run` installs one, or see https://github.com/nats-io/nats-server/releases"
+    )]
+    TooOld {
+        /// What was tried, without credentials.
+        url: String,
+        /// Its version.
+        version: String,
+    },
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Nobody serves the subject.
+    #[error("nobody answers on {0}")]
+    NoResponders(String),
+    /// No answer in time.
+    #[error("no answer on {subject} within {} ms", after.as_millis())]
+    TimedOut {
+        /// The subject.
+        subject: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The connection could not send it.
+    #[error("the request on {subject} was not sent: {detail}")]
+    NotSent {
+        /// The subject.
+        subject: String,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// A connection to the server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    pub(crate) client: async_nats::Client,
+    /// Counts connections: what the server forgot with the last one is asked for again.
+    pub(crate) connections: watch::Receiver<u64>,
+    role: Role,
+}
+
+impl Bus {
+    /// Connects, trying again until the patience of the options ends, and checks the server.
+    ///
+    /// Once connected, the connection outlives any outage of the server.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let url = without_credentials(&options.url);
+        let deadline = Instant::now() + options.patience;
+        let (count, connections) = watch::channel(0);
+        let client = loop {
+            match client_options(&options, count.clone())?.connect(servers(&options.url)).await {
+                Ok(client) => break client,
+                Err(error) => {
+                    let refused = matches!(error.kind(), async_nats::ConnectErrorKind::Authentication | async_nats::ConnectErrorKind::AuthorizationViolation);
+                    if refused {
+                        return Err(refusal(&options, url));
+                    }
+                    if Instant::now() + FIRST_CONNECTION_PAUSE > deadline {
+                        return Err(ConnectError::Unreachable { url, detail: root_cause(&error) });
+                    }
+                    tracing::debug!(%error, url, "not connected yet");
+                    tokio::time::sleep(FIRST_CONNECTION_PAUSE).await;
+                }
+            }
+        };
+        let bus = Self { client, connections, role: options.role };
+        bus.check_server(url, deadline).await?;
+        Ok(bus)
+    }
+
+    /// Who this process is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The server's version.
+    #[must_use]
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Largest message that the server takes, headers included.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
+    /// Messages of `subject`, which may hold wildcards.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscription, RequestError> {
+        let subscriber = self.client.subscribe(subject.to_owned()).await.map_err(|error| not_sent(subject, &error))?;
+        Ok(Subscription::new(subscriber))
+    }
+
+    /// Messages of `subject`, each to one member of the queue group.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn queue_subscribe(&self, subject: &str, group: &str) -> Result<Subscription, RequestError> {
+        let subscribed = self.client.queue_subscribe(subject.to_owned(), group.to_owned()).await;
+        Ok(Subscription::new(subscribed.map_err(|error| not_sent(subject, &error))?))
+    }
+
+    /// Sends a message that nobody confirms.
+    ///
+    /// # Errors
+    /// When the connection is closed or the message is larger than the server takes.
+    pub async fn send(&self, message: Outgoing) -> Result<(), RequestError> {
+        let Outgoing { subject, payload, headers } = message;
+        let sent = self.client.publish_with_headers(subject.clone(), headers, payload).await;
+        sent.map_err(|error| not_sent(&subject, &error))
+    }
+
+    pub(crate) async fn send_with_reply(&self, message: Outgoing, reply: &str) -> Result<(), RequestError> {
+        let Outgoing { subject, payload, headers } = message;
+        let sent = self.client.publish_with_reply_and_headers(subject.clone(), reply.to_owned(), headers, payload).await;
+        sent.map_err(|error| not_sent(&subject, &error))
+    }
+
+    /// Sends a request and waits for its first answer.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn request(&self, message: Outgoing, timeout: Duration) -> Result<Incoming, RequestError> {
+        let Outgoing { subject, payload, headers } = message;
+        let request = async_nats::Request::new().payload(payload).headers(headers).timeout(Some(timeout));
+        match self.client.send_request(subject.clone(), request).await {
+            Ok(message) => Ok(message.into()),
+            Err(error) => Err(match error.kind() {
+                async_nats::RequestErrorKind::NoResponders => RequestError::NoResponders(subject),
+                async_nats::RequestErrorKind::TimedOut => RequestError::TimedOut { subject, after: timeout },
+                _ => not_sent(&subject, &error),
+            }),
+        }
+    }
+
+    /// Waits until everything sent so far has reached the server.
+    pub async fn flush(&self) {
+        if let Err(error) = self.client.flush().await {
+            tracing::debug!(%error, "not flushed");
+        }
+    }
+
+    /// A fresh subject under this role's inbox prefix.
+    #[must_use]
+    pub fn new_inbox(&self) -> String {
+        self.client.new_inbox()
+    }
+
+    pub(crate) async fn api_request(&self, subject: &str, payload: Vec<u8>) -> Result<Incoming, RequestError> {
+        self.request(Outgoing::new(subject, payload, TraceParent::root()), REQUEST_TIMEOUT).await
+    }
+
+    async fn check_server(&self, url: String, deadline: Instant) -> Result<(), ConnectError> {
+        #[derive(Deserialize)]
+        struct Info {
+            #[serde(default)]
+            api: Api,
+        }
+        #[derive(Deserialize, Default)]
+        struct Api {
+            #[serde(default)]
+            level: u64,
+        }
+        let info = loop {
+            match self.api_request("$JS.API.INFO", Vec::new()).await {
+                Ok(reply) => break reply,
+                Err(RequestError::NoResponders(_)) if !self.client.server_info().jetstream => return Err(ConnectError::NoJetStream { url }),
+                // JetStream answers a little later than the server does.
+                Err(error) if Instant::now() > deadline => return Err(ConnectError::Unreachable { url, detail: error.to_string() }),
+                Err(_) => tokio::time::sleep(FIRST_CONNECTION_PAUSE).await,
+            }
+        };
+        match serde_json::from_slice::<api::Reply<Info>>(info.payload()).map(api::Reply::into_result) {
+            Ok(Ok(info)) if info.api.level >= MIN_API_LEVEL => Ok(()),
+            Ok(Err(error)) if error.err_code == api::NOT_ENABLED_FOR_ACCOUNT => Err(ConnectError::NoJetStream { url }),
+            Ok(_) => Err(ConnectError::TooOld { url, version: self.server_version() }),
+            Err(error) => Err(ConnectError::Unreachable { url, detail: format!("its answer is not understood: {error}") }),
+        }
+    }
+}
+
+const FIRST_CONNECTION_PAUSE: Duration = Duration::from_millis(100);
+
+fn servers(url: &str) -> Vec<String> {
+    url.split(',').map(|server| server.trim().to_owned()).filter(|server| !server.is_empty()).collect()
+}
+
+fn client_options(options: &Options, connections: watch::Sender<u64>) -> Result<async_nats::ConnectOptions, ConnectError> {
+    let role = options.role;
+    let base = async_nats::ConnectOptions::new()
+        .name(&options.name)
+        .custom_inbox_prefix(role.inbox_prefix())
+        .connection_timeout(Duration::from_secs(2))
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .subscription_capacity(64 * 1024)
+        .reconnect_delay_callback(|attempts| Duration::from_millis(50 * (attempts as u64).min(20)))
+        .event_callback(move |event| on_event(event, connections.clone()));
+    Ok(match &options.login {
+        Login::Anonymous => base,
+        Login::Password(password) => base.user_and_password(role.user().to_owned(), password.clone()),
+        Login::UserPassword(user, password) => base.user_and_password(user.clone(), password.clone()),
+        Login::Token(token) => base.token(token.clone()),
+        Login::Creds(content) => base.credentials(content).map_err(|error| ConnectError::Creds(error.to_string()))?,
+    })
+}
+
+async fn on_event(event: Event, connections: watch::Sender<u64>) {
+    match event {
+        Event::Connected => {
+            tracing::debug!("connected to NATS");
+            connections.send_modify(|count| *count += 1);
+        }
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
+        Event::SlowConsumer(id) => tracing::warn!(id, "messages were dropped: this process does not keep up"),
+        Event::ServerError(error) => tracing::warn!(%error, "the NATS server refused something"),
+        other => tracing::debug!(%other, "NATS"),
+    }
+}
+
+fn refusal(options: &Options, url: String) -> ConnectError {
+    let user = options.role.user();
+    ConnectError::Refused { url, user, variable: password_variable(options.role) }
+}
+
+/// The variable of the environment that holds a role's password, in `nats.conf` and for the role itself.
+#[must_use]
+pub fn password_variable(role: Role) -> String {
+    format!("SWARM_{}_PASSWORD", role.user().to_ascii_uppercase())
+}
+
+fn not_sent(subject: &str, error: &dyn std::error::Error) -> RequestError {
+    RequestError::NotSent { subject: subject.to_owned(), detail: root_cause(error) }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn without_credentials(url: &str) -> String {
+    let shown = servers(url).into_iter().map(|server| match (server.find("://"), server.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            let (head, tail) = (server.get(..scheme + 3).unwrap_or_default(), server.get(at + 1..).unwrap_or_default());
+            format!("{head}{tail}")
+        }
+        _ => server,
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_credentials() {
+        assert_eq!(without_credentials("nats://user:pa@ss@host:4222"), "nats://host:4222");
+        assert_eq!(without_credentials("nats://a:1, nats://b:2"), "nats://a:1,nats://b:2");
+    }
+}

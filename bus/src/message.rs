@@ -1,0 +1,148 @@
+//! Messages in and out, without the client library's types.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use serde::Serialize;
+use swarm_protocol::headers;
+use swarm_protocol::trace::TraceParent;
+
+/// A message to publish. It always carries a `traceparent`.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub(crate) subject: String,
+    pub(crate) payload: Bytes,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Outgoing {
+    /// A message of `payload` as a new span of `trace`.
+    pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>, trace: TraceParent) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(headers::TRACEPARENT, trace.child().to_string());
+        Self { subject: subject.into(), payload: payload.into(), headers }
+    }
+
+    /// A message of `document` as JSON.
+    ///
+    /// # Errors
+    /// When the document cannot be written as JSON, which the wire types always can.
+    pub fn json(subject: impl Into<String>, document: &impl Serialize, trace: TraceParent) -> Result<Self, serde_json::Error> {
+        Ok(Self::new(subject, serde_json::to_vec(document)?, trace))
+    }
+
+    /// The same message with a header; characters that a header cannot hold become spaces.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        let line: String = value.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.headers.insert(name, line);
+        self
+    }
+
+    /// The same message with an id by which the stream drops repetitions.
+    #[must_use]
+    pub fn message_id(self, id: impl fmt::Display) -> Self {
+        self.header(headers::MESSAGE_ID, id)
+    }
+
+    /// The same message, stored only when the last one on `subject` (may hold wildcards) is `sequence`.
+    #[must_use]
+    pub fn expect_last(self, subject: impl fmt::Display, sequence: u64) -> Self {
+        self.header(headers::EXPECTED_LAST, sequence).header(headers::EXPECTED_LAST_SUBJECT, subject)
+    }
+
+    /// The subject it goes to.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+/// A message that came in on a subscription, or as a reply.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    inner: async_nats::Message,
+}
+
+impl Incoming {
+    /// Its subject.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.inner.subject
+    }
+
+    /// Where an answer goes, as the sender wishes: check it with [`swarm_protocol::subjects::is_inbox`].
+    #[must_use]
+    pub fn reply(&self) -> Option<&str> {
+        self.inner.reply.as_deref()
+    }
+
+    /// Its payload.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.inner.payload
+    }
+
+    /// A header's first value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+    }
+
+    /// Its trace.
+    #[must_use]
+    pub fn trace(&self) -> TraceParent {
+        TraceParent::from_header(self.header(headers::TRACEPARENT))
+    }
+
+    /// The protocol status of a control message, such as 404 or 408.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.inner.status.map(|status| status.as_u16())
+    }
+
+    pub(crate) fn description(&self) -> &str {
+        self.inner.description.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<async_nats::Message> for Incoming {
+    fn from(inner: async_nats::Message) -> Self {
+        Self { inner }
+    }
+}
+
+/// Messages of one subject; ends when the connection is closed for good.
+#[derive(Debug)]
+pub struct Subscription {
+    inner: async_nats::Subscriber,
+}
+
+impl Subscription {
+    pub(crate) fn new(inner: async_nats::Subscriber) -> Self {
+        Self { inner }
+    }
+
+    /// The next message.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.inner.next().await.map(Incoming::from)
+    }
+
+    /// Takes no new message; what is on its way still comes, then the end.
+    pub async fn drain(&mut self) {
+        if let Err(error) = self.inner.drain().await {
+            tracing::debug!(%error, "the subscription was already closed");
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        self.inner.poll_next_unpin(context).map(|message| message.map(Incoming::from))
+    }
+}

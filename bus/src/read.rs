@@ -1,0 +1,135 @@
+//! Reading stored messages without a consumer.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use swarm_protocol::trace::TraceParent;
+
+use crate::api::{self, ApiError};
+use crate::connection::{Bus, RequestError};
+use crate::message::{Incoming, Outgoing};
+use crate::topology::RUNS;
+
+/// Messages of one batched get.
+const BATCH: usize = 512;
+
+/// The next message of a batch is waited for this long.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why stored messages cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No answer.
+    #[error("the run stream does not answer")]
+    Request(#[source] RequestError),
+    /// The server refused.
+    #[error("the run stream cannot be read")]
+    Server(#[source] ApiError),
+    /// An answer that is not understood.
+    #[error("the run stream's answer is not understood: {0}")]
+    Garbled(String),
+}
+
+/// A message as it stands in the run stream.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Its subject.
+    pub subject: String,
+    /// Where it stands.
+    pub seq: u64,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+impl Bus {
+    /// All messages of one subject (wildcards allowed) of the run stream from sequence `from` on, oldest first.
+    ///
+    /// By batched direct get (ADR-31), which needs no consumer and no consumer rights.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_runs(&self, subject: &str, from: u64) -> Result<Vec<StoredMessage>, ReadError> {
+        let mut messages = Vec::new();
+        let mut next = from.max(1);
+        loop {
+            let more = self.read_batch(subject, next, &mut messages).await?;
+            match messages.last() {
+                Some(last) if more => next = last.seq + 1,
+                _ => return Ok(messages),
+            }
+        }
+    }
+
+    /// Reads one batch; whether there is more behind it.
+    async fn read_batch(&self, subject: &str, from: u64, into: &mut Vec<StoredMessage>) -> Result<bool, ReadError> {
+        #[derive(Serialize)]
+        struct Request<'a> {
+            batch: usize,
+            seq: u64,
+            next_by_subj: &'a str,
+        }
+        let inbox = self.new_inbox();
+        let mut replies = self.subscribe(&inbox).await.map_err(ReadError::Request)?;
+        let request = json!(Request { batch: BATCH, seq: from, next_by_subj: subject });
+        let api = format!("$JS.API.DIRECT.GET.{RUNS}");
+        let request = Outgoing::new(&api, request.to_string(), TraceParent::root());
+        self.send_with_reply(request, &inbox).await.map_err(ReadError::Request)?;
+        loop {
+            let Ok(Some(reply)) = tokio::time::timeout(BATCH_TIMEOUT, replies.next()).await else {
+                return Err(ReadError::Request(RequestError::TimedOut { subject: api, after: BATCH_TIMEOUT }));
+            };
+            match reply.status() {
+                None | Some(200) => into.push(stored(&reply)?),
+                Some(204) => return Ok(reply.header("Nats-Num-Pending").is_some_and(|pending| pending != "0")),
+                Some(404) => return Ok(false),
+                Some(503) => return Err(ReadError::Request(RequestError::NoResponders(api))),
+                Some(status) => {
+                    return Err(ReadError::Garbled(format!("{status} {}", reply.description())));
+                }
+            }
+        }
+    }
+
+    /// The last message on a subject (wildcards allowed) of the run stream, as its leader has it.
+    ///
+    /// Not a direct get: a replica that is behind would make a fence look lost.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn last_of_runs(&self, subject: &str) -> Result<Option<StoredMessage>, ReadError> {
+        #[derive(Deserialize)]
+        struct Found {
+            message: Raw,
+        }
+        #[derive(Deserialize)]
+        struct Raw {
+            subject: String,
+            seq: u64,
+            #[serde(default)]
+            data: String,
+        }
+        let api = format!("$JS.API.STREAM.MSG.GET.{RUNS}");
+        let request = json!({ "last_by_subj": subject }).to_string().into_bytes();
+        let reply = self.api_request(&api, request).await.map_err(ReadError::Request)?;
+        let parsed: api::Reply<Found> =
+            serde_json::from_slice(reply.payload()).map_err(|error| ReadError::Garbled(error.to_string()))?;
+        match parsed.into_result() {
+            Err(error) if error.err_code == api::MESSAGE_NOT_FOUND => Ok(None),
+            Err(error) => Err(ReadError::Server(error)),
+            Ok(Found { message }) => {
+                let payload = BASE64_STANDARD.decode(&message.data).map_err(|error| ReadError::Garbled(error.to_string()))?;
+                Ok(Some(StoredMessage { subject: message.subject, seq: message.seq, payload: payload.into() }))
+            }
+        }
+    }
+}
+
+fn stored(reply: &Incoming) -> Result<StoredMessage, ReadError> {
+    let header = |name: &str| reply.header(name).ok_or_else(|| ReadError::Garbled(format!("{name} is missing")));
+    let seq = header("Nats-Sequence")?.parse().map_err(|error| ReadError::Garbled(format!("Nats-Sequence: {error}")))?;
+    Ok(StoredMessage { subject: header("Nats-Subject")?.to_owned(), seq, payload: reply.payload().clone() })
+}

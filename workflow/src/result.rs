@@ -1,0 +1,118 @@
+//! The result of a run that ends.
+
+use std::time::Duration;
+
+use swarm_protocol::definition::Action;
+use swarm_protocol::{
+    Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, Timestamp, Usage, Version,
+};
+
+use crate::state::State;
+
+/// Texts of one result, in bytes: a stored message has room for 512 KiB, and JSON may double a text.
+const MAX_TEXTS: usize = 200 * 1024;
+
+/// Characters that are left of a text when all together are too large.
+const CUT_CHARS: usize = 200;
+
+/// The result of a submission that became no run.
+#[must_use]
+pub fn rejected(run: RunId, reason: ErrorBody, elapsed: Duration) -> RunResult {
+    RunResult {
+        v: Version,
+        run,
+        status: RunState::Rejected,
+        text: String::new(),
+        data: None,
+        reason: Some(reason),
+        aggregate: None,
+        answers: Vec::new(),
+        usage: Usage::default(),
+        elapsed_ms: millis(elapsed),
+        simulated: false,
+        refs: Vec::new(),
+    }
+}
+
+/// The result of a run whose tasks have all ended. Without a `text` it is the answers under their names.
+#[must_use]
+pub fn of_run(
+    state: &State,
+    status: RunState,
+    text: Option<String>,
+    reason: Option<ErrorBody>,
+    at: Timestamp,
+) -> RunResult {
+    let ended: Vec<&Answer> = state.steps().iter().filter_map(|step| state.answer(&step.id)).collect();
+    let answers: Vec<Answer> = state
+        .steps()
+        .iter()
+        .filter(|step| matches!(step.action, Action::Agent { .. }))
+        .filter_map(|step| state.answer(&step.id).cloned())
+        .collect();
+    let text = text.unwrap_or_else(|| concat(&answers));
+    let submitted_at = state.accepted().map_or(at, |accepted| accepted.submitted_at);
+    fitted(RunResult {
+        v: Version,
+        run: state.run,
+        status,
+        text,
+        data: None,
+        reason,
+        aggregate: aggregate(state),
+        usage: ended.iter().fold(Usage::default(), |sum, answer| sum.plus(answer.usage)),
+        simulated: ended.iter().any(|answer| answer.simulated),
+        answers,
+        elapsed_ms: millis(at.since(submitted_at)),
+        refs: Vec::new(),
+    })
+}
+
+/// The completed answers, each under its task's name; a single one stands alone.
+#[must_use]
+pub fn concat(answers: &[Answer]) -> String {
+    let completed: Vec<(&Answer, &str)> = answers
+        .iter()
+        .filter(|answer| answer.status == AnswerStatus::Completed)
+        .filter_map(|answer| Some((answer, answer.text.as_deref()?)))
+        .collect();
+    match completed.as_slice() {
+        [(_, text)] if answers.len() == 1 => (*text).to_owned(),
+        several => {
+            let sections = several.iter().map(|(answer, text)| format!("## {}\n\n{}", answer.task, text.trim()));
+            sections.collect::<Vec<_>>().join("\n\n")
+        }
+    }
+}
+
+fn aggregate(state: &State) -> Option<Aggregate> {
+    state.steps().iter().find_map(|step| match &step.action {
+        Action::Aggregate { mode, .. } => Some(*mode),
+        Action::Agent { .. } => None,
+    })
+}
+
+/// A result that a message can hold: one that is too large fails by name, and keeps the beginning of every text.
+fn fitted(mut result: RunResult) -> RunResult {
+    let answers: usize = result.answers.iter().filter_map(|answer| answer.text.as_ref()).map(String::len).sum();
+    if result.text.len() + answers <= MAX_TEXTS {
+        return result;
+    }
+    let message = format!("the answers are too large together: {} KiB", (result.text.len() + answers) / 1024);
+    result.status = if result.status == RunState::Completed { RunState::Failed } else { result.status };
+    result.reason = Some(ErrorBody::new(Code::TooLarge, message));
+    cut(&mut result.text);
+    result.answers.iter_mut().filter_map(|answer| answer.text.as_mut()).for_each(cut);
+    result
+}
+
+fn cut(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(CUT_CHARS) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

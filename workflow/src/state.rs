@@ -1,0 +1,285 @@
+//! The state of a run, folded from its log.
+
+use swarm_protocol::definition::{Action, Step};
+use swarm_protocol::event::{Accepted, Body, Canceling, Cause, Effect, Event, Rejected, StepEnded};
+use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::summary::{Stored, Summary};
+use swarm_protocol::{AgentName, Answer, RunId, RunResult, RunState, TaskId, Timestamp};
+
+/// A run as its log tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The run.
+    pub run: RunId,
+    /// Number of the last event.
+    pub n: u64,
+    /// When the last event was decided.
+    pub at: Timestamp,
+    /// What was submitted, accepted or not.
+    pub origin: Origin,
+    /// Where it is.
+    pub phase: RunState,
+    /// One per step, in the definition's order.
+    pub tasks: Vec<Task>,
+    /// What the person who canceled said.
+    pub cancel_reason: Option<String>,
+    /// The result, when it has ended.
+    pub result: Option<RunResult>,
+    /// The last event's cause, and the effects it asked for.
+    pub last: (Cause, Vec<Effect>),
+    /// Sequence of the submission in the inbox.
+    submission_seq: Option<u64>,
+}
+
+/// How a run began.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// With a submission that was taken.
+    Accepted(Box<Accepted>),
+    /// With one that was refused.
+    Rejected(Box<Rejected>),
+}
+
+/// One task of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its id, which is its step's.
+    pub id: TaskId,
+    /// Where it is.
+    pub progress: Progress,
+}
+
+/// Where a task is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Not dispatched.
+    Waiting,
+    /// Dispatched, not ended.
+    Live {
+        /// Its attempt, from 1.
+        attempt: u32,
+    },
+    /// Ended.
+    Ended(Box<Answer>),
+}
+
+/// A log that tells no story: its run is set aside.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// An event is missing or doubled.
+    #[error("event {found} follows event {last}")]
+    Gap {
+        /// The last event folded.
+        last: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// The log begins with something else than a submission.
+    #[error("the log begins with {0}")]
+    Beginning(&'static str),
+    /// An event that cannot follow.
+    #[error("{event} cannot follow while the run is {state}")]
+    Order {
+        /// The event.
+        event: &'static str,
+        /// The run's state.
+        state: RunState,
+    },
+    /// A task that the definition does not have, or that is not live.
+    #[error("task {0} is not live")]
+    Task(TaskId),
+}
+
+impl State {
+    /// The submission, when it was accepted.
+    #[must_use]
+    pub fn accepted(&self) -> Option<&Accepted> {
+        match &self.origin {
+            Origin::Accepted(accepted) => Some(accepted),
+            Origin::Rejected(_) => None,
+        }
+    }
+
+    /// The steps, none when it was rejected.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        self.accepted().map_or(&[], |accepted| &accepted.definition.steps)
+    }
+
+    /// The hash of the submission: the same id with another hash is another submission.
+    #[must_use]
+    pub fn content_sha256(&self) -> &str {
+        match &self.origin {
+            Origin::Accepted(accepted) => &accepted.content_sha256,
+            Origin::Rejected(rejected) => &rejected.content_sha256,
+        }
+    }
+
+    /// The progress of a task.
+    #[must_use]
+    pub fn progress(&self, task: &TaskId) -> Option<&Progress> {
+        self.tasks.iter().find(|t| t.id == *task).map(|t| &t.progress)
+    }
+
+    /// The answer of a task that has ended.
+    #[must_use]
+    pub fn answer(&self, task: &TaskId) -> Option<&Answer> {
+        match self.progress(task) {
+            Some(Progress::Ended(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// The live tasks and their attempts; none once the run has ended.
+    pub fn live(&self) -> impl Iterator<Item = (&TaskId, u32)> {
+        let open = !self.phase.is_terminal();
+        self.tasks.iter().filter_map(move |task| match task.progress {
+            Progress::Live { attempt } if open => Some((&task.id, attempt)),
+            _ => None,
+        })
+    }
+
+    /// Whether the last event has effects and a cause that nobody redelivers.
+    #[must_use]
+    pub fn unconfirmed(&self) -> bool {
+        let (cause, effects) = &self.last;
+        !matches!(cause, Cause::Message { .. }) && !effects.is_empty()
+    }
+
+    /// The state in one line, as the header of the last event holds it.
+    #[must_use]
+    pub fn summary(&self) -> Stored {
+        let (task, submitted_at, deadline) = match &self.origin {
+            Origin::Accepted(accepted) => {
+                let task = accepted.submission.task.as_deref().unwrap_or_default();
+                (task, accepted.submitted_at, Some(accepted.deadline))
+            }
+            Origin::Rejected(rejected) => (rejected.task.as_str(), self.at, None),
+        };
+        let ended = self.phase.is_terminal();
+        let labels = self.accepted().and_then(|accepted| accepted.submission.labels.clone());
+        let summary = Summary {
+            run: self.run,
+            seq: self.submission_seq,
+            task: task.chars().take(SUMMARY_TASK_CHARS).collect(),
+            state: self.phase,
+            waiting_for: None,
+            deadline: deadline.filter(|_| !ended),
+            unconfirmed: self.unconfirmed(),
+            submitted_at,
+            ended_at: ended.then_some(self.at),
+            labels,
+            retry_of: None,
+        };
+        Stored { summary, live: self.live_agents(), at: self.at }
+    }
+
+    fn live_agents(&self) -> Vec<AgentName> {
+        let mut agents: Vec<AgentName> =
+            self.live().filter_map(|(task, _)| self.agent_of(task)).cloned().collect();
+        agents.sort();
+        agents.dedup();
+        agents
+    }
+
+    /// The agent that does a task.
+    #[must_use]
+    pub fn agent_of(&self, task: &TaskId) -> Option<&AgentName> {
+        match &self.steps().iter().find(|step| step.id == *task)?.action {
+            Action::Agent { agent } => Some(agent),
+            Action::Aggregate { agent, .. } => agent.as_ref(),
+        }
+    }
+
+    fn end_task(&mut self, ended: &StepEnded) -> Result<(), FoldError> {
+        let unknown = || FoldError::Task(ended.task.clone());
+        let task = self.tasks.iter_mut().find(|task| task.id == ended.task).ok_or_else(unknown)?;
+        match task.progress {
+            Progress::Live { attempt } if attempt == ended.attempt => {
+                task.progress = Progress::Ended(Box::new(ended.answer.clone()));
+                Ok(())
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    fn note_dispatches(&mut self, effects: &[Effect]) -> Result<(), FoldError> {
+        for effect in effects {
+            let Effect::Dispatch { task, attempt } = effect else { continue };
+            let found = self.tasks.iter_mut().find(|t| t.id == *task);
+            match found {
+                Some(found) if found.progress == Progress::Waiting => found.progress = Progress::Live { attempt: *attempt },
+                _ => return Err(FoldError::Task(task.clone())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state after one more event.
+///
+/// # Errors
+/// When the event cannot follow.
+pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
+    let Some(mut state) = state else { return begin(event) };
+    if event.n != state.n + 1 {
+        return Err(FoldError::Gap { last: state.n, found: event.n });
+    }
+    if state.phase.is_terminal() {
+        return Err(FoldError::Order { event: event.body.name(), state: state.phase });
+    }
+    match &event.body {
+        Body::Accepted(_) | Body::Rejected(_) => {
+            return Err(FoldError::Order { event: event.body.name(), state: state.phase });
+        }
+        Body::StepCompleted(ended) | Body::StepFailed(ended) => state.end_task(ended)?,
+        Body::Canceling(Canceling { reason }) => {
+            state.phase = RunState::Canceling;
+            state.cancel_reason.clone_from(reason);
+        }
+        Body::Completed(result) | Body::Failed(result) | Body::Canceled(result) => {
+            state.phase = result.status;
+            state.result = Some((**result).clone());
+        }
+    }
+    state.note_dispatches(&event.effects)?;
+    state.n = event.n;
+    state.at = event.at;
+    state.last = (event.cause.clone(), event.effects.clone());
+    Ok(state)
+}
+
+fn begin(event: &Event) -> Result<State, FoldError> {
+    if event.n != 1 {
+        return Err(FoldError::Gap { last: 0, found: event.n });
+    }
+    let (origin, phase, result, steps): (_, _, _, &[Step]) = match &event.body {
+        Body::Accepted(accepted) => {
+            (Origin::Accepted(accepted.clone()), RunState::Submitted, None, &accepted.definition.steps)
+        }
+        Body::Rejected(rejected) => {
+            (Origin::Rejected(rejected.clone()), RunState::Rejected, Some(rejected.result.clone()), &[])
+        }
+        other => return Err(FoldError::Beginning(other.name())),
+    };
+    let mut state = State {
+        run: event.run,
+        n: event.n,
+        at: event.at,
+        origin,
+        phase,
+        tasks: steps.iter().map(|step| Task { id: step.id.clone(), progress: Progress::Waiting }).collect(),
+        cancel_reason: None,
+        result,
+        last: (event.cause.clone(), event.effects.clone()),
+        submission_seq: match event.cause {
+            Cause::Message { seq, .. } => Some(seq),
+            _ => None,
+        },
+    };
+    state.note_dispatches(&event.effects)?;
+    if state.live().next().is_some() {
+        state.phase = RunState::Working;
+    }
+    Ok(state)
+}
