@@ -1,1 +1,13 @@
-//! Agent workers: the loop, the roles, the worker.
+//! Agent workers: the shipped roles, the loop that an agent thinks in, and the worker that takes attempts from the bus.
+//!
+//! This crate owns what an agent does with one attempt. It must not know how runs are put together: it sees work, a journal
+//! and a model, never a run log.
+//!
+//! Reading order: [`roles`], [`agent_loop`] (pure), [`worker`]; inside the worker: one attempt, its chunks, the cancels, and
+//! the card.
+
+pub mod agent_loop;
+pub mod roles;
+pub mod worker;
+
+pub use worker::{Options, Profile, Worker, WorkerError};

@@ -1,1 +1,170 @@
-//! The coordinator: accept, dispatch, follow, answer.
+//! The coordinator: the hands of the run engine. It accepts submissions, dispatches work, follows journals and answers.
+//!
+//! This crate owns what is done because of an event, and the endpoints of the micro service `swarm`. It must not know what
+//! an agent does, nor decide anything about a run itself: that is `workflow`.
+//!
+//! Any number of coordinators may run side by side: a CAS on the run's log makes one of them right, no leader does.
+//!
+//! Reading order: [`Coordinator`], then `runs` (transitions), `effects`, `submissions`, `journals`, `index`, `endpoints`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::connection::RequestError;
+use swarm_bus::service::Service;
+use swarm_bus::topology::{self, Settings, TopologyError};
+use swarm_bus::watch::WatchError;
+use swarm_bus::work_loop::{self, Shutdown};
+use swarm_bus::{Bus, Delivery};
+use swarm_protocol::{AgentName, InstanceId};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+mod cards;
+mod effects;
+mod endpoints;
+mod index;
+mod journals;
+mod runs;
+mod submissions;
+mod sweep;
+mod team;
+
+use cards::Cards;
+use index::Index;
+use runs::Runs;
+use team::Roster;
+
+/// Transitions that one coordinator works on at once, of submissions and of journals each.
+const SLOTS: usize = 64;
+
+/// What a coordinator is configured with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This process.
+    pub instance: InstanceId,
+    /// The agents of the configuration, in its order.
+    pub agents: Vec<AgentName>,
+    /// Who gets a submission that names nobody; all agents but the summarizer when not set.
+    pub default_agents: Option<Vec<AgentName>>,
+    /// Who summarizes.
+    pub summarizer: AgentName,
+    /// From submission to end, when the submission says nothing.
+    pub total: Duration,
+    /// Streams and consumers.
+    pub topology: Settings,
+    /// How long running transitions may go on after the stop.
+    pub drain: Duration,
+}
+
+/// Why a coordinator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The topology could not be applied.
+    #[error("streams and consumers could not be set up")]
+    Topology(#[from] TopologyError),
+    /// The connection is closed for good.
+    #[error("the connection to NATS is closed")]
+    Bus(#[from] RequestError),
+    /// The runs cannot be watched.
+    #[error("the runs cannot be watched")]
+    Watch(#[from] WatchError),
+}
+
+/// A coordinator that is ready to run.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    service: Service,
+}
+
+/// What all parts of a coordinator share.
+struct Shared {
+    bus: Bus,
+    options: Options,
+    swarm_id: Uuid,
+    roster: Roster,
+    index: Index,
+    cards: Cards,
+    runs: Runs,
+    /// What goes on beside deliveries and calls: repeated signals.
+    background: TaskTracker,
+}
+
+impl Coordinator {
+    /// Applies the topology, fills the index, and begins to serve the endpoints.
+    ///
+    /// # Errors
+    /// See [`CoordinatorError`].
+    pub async fn start(bus: Bus, options: Options) -> Result<Self, CoordinatorError> {
+        let (swarm_id, report) = bus.apply_topology(&options.topology).await?;
+        log_report(&report);
+        for agent in &options.agents {
+            log_report(&bus.apply_work_consumer(agent, &options.topology).await?);
+        }
+        let roster = Roster::new(&options, bus.work_consumers().await?);
+        let index = Index::default();
+        index::follow(&bus, index.clone()).await?;
+        let cards = Cards::follow(&bus).await?;
+        let service = endpoints::serve(&bus, &options.instance).await?;
+        let runs = Runs::default();
+        let background = TaskTracker::new();
+        let shared = Arc::new(Shared { bus, options, swarm_id, roster, index, cards, runs, background });
+        Ok(Self { shared, service })
+    }
+
+    /// Works until the stop, then drains. Whether all transitions ended by themselves.
+    ///
+    /// # Errors
+    /// When the connection is closed for good.
+    pub async fn run(self, shutdown: Shutdown) -> Result<bool, CoordinatorError> {
+        let Self { shared, service } = self;
+        let submissions = consume(&shared, topology::INBOX, topology::SUBMIT_CONSUMER, &shutdown, submissions::accept);
+        let journals = consume(&shared, topology::RUNS, topology::JOURNAL_CONSUMER, &shutdown, journals::follow);
+        let calls = endpoints::answer(Arc::clone(&shared), service, shutdown.clone());
+        let sweeping = sweep::run(Arc::clone(&shared), shutdown.clone());
+        let (submissions, journals, (), ()) = tokio::join!(submissions, journals, calls, sweeping);
+        let clean = submissions? && journals?;
+        shared.bus.flush().await;
+        Ok(clean)
+    }
+}
+
+async fn consume<F>(
+    shared: &Arc<Shared>,
+    stream: &'static str,
+    consumer: &str,
+    shutdown: &Shutdown,
+    work: fn(Arc<Shared>, Delivery) -> F,
+) -> Result<bool, RequestError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let options =
+        work_loop::Options { stream, consumer: consumer.to_owned(), slots: SLOTS, drain: shared.options.drain };
+    let for_work = Arc::clone(shared);
+    work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| work(Arc::clone(&for_work), delivery)).await
+}
+
+fn log_report(report: &topology::Report) {
+    for made in &report.created {
+        tracing::info!(made, "created");
+    }
+    for updated in &report.updated {
+        tracing::info!(updated, "updated");
+    }
+    for drift in &report.drift {
+        tracing::warn!(drift, "differs from what this version wants, and is left as it is");
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

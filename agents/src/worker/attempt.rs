@@ -1,0 +1,340 @@
+//! One attempt: decode -> replay -> think -> record -> settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use swarm_bus::Delivery;
+use swarm_bus::delivery::DeadContext;
+use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
+use swarm_model::{ChatError, ChatEvent, ChatRequest, Completion};
+use swarm_protocol::card::Running;
+use swarm_protocol::chunk::Kind;
+use swarm_protocol::journal::{Body, Entry, ModelTurn};
+use swarm_protocol::limits::MAX_INLINE;
+use swarm_protocol::work::Work;
+use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Usage, Version, subjects};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::chunks::ChunkWriter;
+use crate::agent_loop::{AgentLoop, Step};
+
+/// The first delivery of a first attempt takes the journal for empty while its work is younger than this.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Work that is handed back is taken by another instance after this pause.
+const HAND_BACK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Pause before work is tried again whose journal could not be read or written.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How an attempt is settled.
+#[derive(Debug, PartialEq, Eq)]
+enum Settlement {
+    Ack,
+    Abandon,
+    Retry(Duration),
+}
+
+/// Why thinking stopped without an answer.
+enum Interruption {
+    /// The journal went on without this delivery.
+    Superseded(Verdict),
+    /// The run is being canceled.
+    Canceled,
+    /// The worker is stopped.
+    HandedBack,
+    /// The journal cannot be read or written now.
+    Trouble(String),
+}
+
+impl From<AppendError> for Interruption {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Superseded(verdict) => Self::Superseded(verdict),
+            other => Self::Trouble(chain(&other)),
+        }
+    }
+}
+
+/// Works on a delivery and settles it.
+pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
+    delivery.keep_alive(shared.options.work_ack_wait / 3);
+    let work = match decode(&shared, &delivery) {
+        Ok(work) => work,
+        Err(error) => return bury(&shared, delivery, &error).await,
+    };
+    let (run, task, attempt) = (work.run, work.task.clone(), work.attempt);
+    let _shown = shared.presence.show(Running { run, task: task.clone(), attempt });
+    tracing::debug!(%run, %task, attempt, delivery = delivery.position().delivery, "took work");
+    match Attempt::new(&shared, work, &delivery).settle().await {
+        Settlement::Ack => delivery.ack().await,
+        Settlement::Abandon => delivery.abandon(),
+        Settlement::Retry(after) => delivery.retry(after).await,
+    }
+}
+
+fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, ErrorBody> {
+    let undecodable = |message: String| ErrorBody::new(Code::Undecodable, message);
+    let work: Work = serde_json::from_slice(delivery.payload())
+        .map_err(|error| undecodable(format!("this is no work: {error}")))?;
+    let own = &shared.options.profile.agent;
+    if work.agent == *own {
+        Ok(work)
+    } else {
+        Err(undecodable(format!("this is work for {}, delivered to {own}", work.agent)))
+    }
+}
+
+async fn bury(shared: &Shared, delivery: Delivery, error: &ErrorBody) {
+    tracing::warn!(%error, seq = delivery.position().seq, "set aside as a dead letter");
+    let subject = subjects::dead_agent(&shared.options.profile.agent);
+    if let Err(error) = delivery.dead_letter(subject, error, DeadContext::default()).await {
+        tracing::warn!(%error, "the dead letter was not stored; the message comes back");
+    }
+}
+
+/// One delivery of one attempt.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    work: Work,
+    claim: Claim,
+    delivery: &'a Delivery,
+    began: Instant,
+    chunks: ChunkWriter,
+    /// Whether the journal has already turned out not to be empty.
+    superseded: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(shared: &'a Shared, work: Work, delivery: &'a Delivery) -> Self {
+        let position = delivery.position();
+        let claim = Claim {
+            run: work.run,
+            task: work.task.clone(),
+            attempt: work.attempt,
+            work_seq: position.seq,
+            delivery: position.delivery,
+        };
+        let subject = subjects::out(work.run, &work.task);
+        let chunks = ChunkWriter::new(&shared.bus, subject, delivery.trace(), work.attempt, position.delivery);
+        Self { shared, work, claim, delivery, began: Instant::now(), chunks, superseded: false }
+    }
+
+    /// Replays, thinks and records until the attempt is settled.
+    async fn settle(mut self) -> Settlement {
+        loop {
+            let interruption = match self.open().await {
+                Ok((journal, entries)) => match self.think(journal, &entries).await {
+                    Ok(()) => return Settlement::Ack,
+                    Err(interruption) => interruption,
+                },
+                Err(interruption) => interruption,
+            };
+            match interruption {
+                // What was recorded meanwhile is taken from the journal.
+                Interruption::Superseded(Verdict::TakeOver | Verdict::Fresh | Verdict::Own) => self.superseded = true,
+                Interruption::Superseded(Verdict::Ended | Verdict::Duplicate) => return Settlement::Ack,
+                Interruption::Superseded(Verdict::Lost) => return Settlement::Abandon,
+                // The end stands in the journal before the signal is sent; the next look finds it.
+                Interruption::Canceled => return self.settle_cancel().await,
+                Interruption::HandedBack => return Settlement::Retry(HAND_BACK_PAUSE),
+                Interruption::Trouble(detail) => {
+                    tracing::warn!(run = %self.work.run, task = %self.work.task, detail, "work is put off");
+                    return Settlement::Retry(TROUBLE_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn settle_cancel(&self) -> Settlement {
+        tracing::info!(run = %self.work.run, task = %self.work.task, "canceled");
+        match Journal::open(&self.shared.bus, self.claim.clone()).await {
+            Ok((_, _, Verdict::Ended)) => Settlement::Ack,
+            _ => Settlement::Retry(HAND_BACK_PAUSE),
+        }
+    }
+
+    async fn open(&self) -> Result<(Journal, Vec<Entry>), Interruption> {
+        let position = self.delivery.position();
+        let age = Timestamp::now().since(position.stored_at);
+        let first = self.work.attempt == 1 && position.delivery == 1 && !self.superseded;
+        if first && age < FRESH {
+            return Ok((Journal::assume_empty(&self.shared.bus, self.claim.clone()), Vec::new()));
+        }
+        match Journal::open(&self.shared.bus, self.claim.clone()).await? {
+            (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => Ok((journal, entries)),
+            (_, _, verdict) => Err(Interruption::Superseded(verdict)),
+        }
+    }
+
+    /// Goes on from the journal to the end of the attempt, which is recorded when this returns.
+    async fn think(&mut self, mut journal: Journal, entries: &[Entry]) -> Result<(), Interruption> {
+        let mut agent = AgentLoop::new(self.shared.options.profile.settings.clone(), &self.work);
+        for entry in entries {
+            if let Body::ModelTurn(turn) = &entry.body {
+                agent.take(turn);
+            }
+        }
+        loop {
+            let end = match agent.step() {
+                Step::Answer(text) => self.completed(&agent, text),
+                Step::Fail(error) => self.failed(&agent, error),
+                Step::Ask(request) => match self.ask(request).await? {
+                    Err(error) => self.failed(&agent, error),
+                    Ok(turn) => {
+                        agent.take(&turn);
+                        // The last turn is recorded by the end itself.
+                        if matches!(agent.step(), Step::Ask(_)) {
+                            let entry = self.entry(Body::ModelTurn(turn));
+                            journal.append(&entry, self.delivery.trace()).await?;
+                        }
+                        continue;
+                    }
+                },
+            };
+            let entry = self.entry(end);
+            journal.append(&entry, self.delivery.trace()).await?;
+            return Ok(());
+        }
+    }
+
+    /// One turn of the model, streamed. The inner error is the attempt's, the outer one stops it.
+    async fn ask(&mut self, request: ChatRequest) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
+        let began = Instant::now();
+        let model = request.model.clone();
+        let cancel = self.shared.cancels.watch(self.work.run);
+        let shared = self.shared;
+        let deadline = self.began + shared.options.attempt_deadline;
+        let completion = tokio::select! {
+            completion = stream_turn(shared, request, &mut self.chunks) => completion,
+            () = cancel.canceled() => return Err(Interruption::Canceled),
+            () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
+            () = tokio::time::sleep_until(deadline) => {
+                let span = swarm_protocol::Span(shared.options.attempt_deadline);
+                return Ok(Err(ErrorBody::new(Code::Deadline, format!("the attempt took longer than {span}"))));
+            }
+        };
+        Ok(match completion {
+            Ok(completion) => Ok(turn(model, completion, began.elapsed())),
+            Err(error) => {
+                tracing::warn!(run = %self.work.run, task = %self.work.task, error = chain(&error), "the model failed");
+                Err(model_error(&error))
+            }
+        })
+    }
+
+    fn completed(&self, agent: &AgentLoop, text: String) -> Body {
+        if text.len() > MAX_INLINE {
+            let message = format!("the answer has {} KiB, at most {} are kept", text.len() / 1024, MAX_INLINE / 1024);
+            return self.failed(agent, ErrorBody::new(Code::TooLarge, message));
+        }
+        let mut answer = self.answer(agent, AnswerStatus::Completed);
+        answer.text = Some(text);
+        Body::Completed(Box::new(answer))
+    }
+
+    fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Body {
+        let mut answer = self.answer(agent, AnswerStatus::Failed);
+        answer.error = Some(error);
+        Body::Failed(Box::new(answer))
+    }
+
+    fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
+        Answer {
+            task: self.work.task.clone(),
+            agent: self.work.agent.clone(),
+            model: agent.model().to_owned(),
+            status,
+            text: None,
+            error: None,
+            usage: agent.usage(),
+            elapsed_ms: agent.elapsed_ms().max(millis(self.began.elapsed())),
+            simulated: agent.simulated(),
+        }
+    }
+
+    fn entry(&self, body: Body) -> Entry {
+        Entry {
+            v: Version,
+            run: self.work.run,
+            task: self.work.task.clone(),
+            attempt: self.work.attempt,
+            work_seq: Some(self.claim.work_seq),
+            delivery: Some(self.claim.delivery),
+            instance: self.shared.options.instance.clone(),
+            at: Timestamp::now(),
+            body,
+        }
+    }
+}
+
+/// Passes the model's pieces on as chunks until the turn is complete.
+async fn stream_turn(shared: &Shared, request: ChatRequest, chunks: &mut ChunkWriter) -> Result<Completion, ChatError> {
+    let mut events = shared.model.chat(request);
+    loop {
+        let due = chunks.due();
+        let flush = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(ChatEvent::Text(text))) => chunks.push(Kind::Text, &text).await,
+                Some(Ok(ChatEvent::Thinking(text))) => chunks.push(Kind::Thinking, &text).await,
+                Some(Ok(ChatEvent::Done(completion))) => {
+                    chunks.flush().await;
+                    return Ok(completion);
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Err(ChatError::NoDone),
+            },
+            () = flush => chunks.flush().await,
+        }
+    }
+}
+
+fn turn(model: String, completion: Completion, took: Duration) -> ModelTurn {
+    let usage = Usage {
+        input_tokens: completion.input_tokens,
+        output_tokens: completion.output_tokens,
+        model_calls: 1,
+        tool_calls: 0,
+    };
+    ModelTurn {
+        model,
+        text: completion.text,
+        tool_calls: Vec::new(),
+        usage,
+        elapsed_ms: millis(took),
+        simulated: completion.simulated,
+    }
+}
+
+fn model_error(error: &ChatError) -> ErrorBody {
+    ErrorBody {
+        code: error.code().to_owned(),
+        message: chain(error),
+        retryable: error.is_retryable(),
+        field: None,
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,82 @@
+//! The micro service `swarm`: a file per endpoint.
+
+use std::sync::Arc;
+
+use swarm_bus::Bus;
+use swarm_bus::connection::RequestError;
+use swarm_bus::service::{Call, Endpoint, Options, Service};
+use swarm_bus::work_loop::Shutdown;
+use swarm_protocol::InstanceId;
+use swarm_protocol::endpoint::SERVICE;
+use tokio_util::task::TaskTracker;
+
+use crate::Shared;
+
+mod agents;
+mod ask;
+mod cancel;
+mod register;
+mod result;
+mod runs;
+
+const ENDPOINTS: [Endpoint; 7] = [
+    Endpoint { name: "ask", subject: "swarm.ask" },
+    Endpoint { name: "ask-target", subject: "swarm.ask.>" },
+    Endpoint { name: "result", subject: "swarm.result" },
+    Endpoint { name: "runs", subject: "swarm.runs" },
+    Endpoint { name: "cancel", subject: "swarm.cancel" },
+    Endpoint { name: "agents", subject: "swarm.agents" },
+    Endpoint { name: "register", subject: swarm_protocol::subjects::REGISTER },
+];
+
+/// Begins to take calls.
+pub(crate) async fn serve(bus: &Bus, instance: &InstanceId) -> Result<Service, RequestError> {
+    let options = Options {
+        name: SERVICE,
+        id: instance.to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        description: "Submit tasks to a team of local agents, and ask for runs and agents",
+    };
+    Service::start(bus, options, &ENDPOINTS).await
+}
+
+/// Answers calls until the stop, each in a task of its own: a slow one holds up no other.
+pub(crate) async fn answer(shared: Arc<Shared>, mut service: Service, shutdown: Shutdown) {
+    let answering = TaskTracker::new();
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            call = service.next() => match call {
+                Some(call) => {
+                    answering.spawn(route(Arc::clone(&shared), call));
+                }
+                None => break,
+            },
+            () = shutdown.stop.cancelled(), if !stopping => {
+                stopping = true;
+                service.stop();
+            }
+        }
+    }
+    answering.close();
+    tokio::select! {
+        () = answering.wait() => {}
+        // Waits for results end with the process: the requester asks again.
+        () = tokio::time::sleep(DRAIN) => tracing::debug!(left = answering.len(), "calls were left unanswered"),
+    }
+}
+
+/// Calls that are being answered at the stop get this long.
+const DRAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
+async fn route(shared: Arc<Shared>, call: Call) {
+    match call.endpoint {
+        "ask" | "ask-target" => ask::answer(&shared, call).await,
+        "result" => result::answer(&shared, call).await,
+        "runs" => runs::answer(&shared, call).await,
+        "cancel" => cancel::answer(&shared, call).await,
+        "agents" => agents::answer(&shared, call).await,
+        "register" => register::answer(&shared, call).await,
+        other => tracing::error!(endpoint = other, "no such endpoint"),
+    }
+}

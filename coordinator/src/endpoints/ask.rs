@@ -1,0 +1,70 @@
+//! `ask[.<target>]`: a submission that is answered with its text. It goes through the inbox, so that any coordinator answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::service::Call;
+use swarm_bus::{Outgoing, PublishError};
+use swarm_protocol::submission::content_hash;
+use swarm_protocol::trace::TraceParent;
+use swarm_protocol::{Code, ErrorBody, RunId, headers, subjects};
+
+use crate::runs::TransitionError;
+use crate::submissions::{conflict, identify, join};
+use crate::{Shared, chain};
+
+/// A joined run is waited for this long: longer than any run may take by default.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
+    let Some(inbox) = call.inbox().map(str::to_owned) else { return };
+    let target = subjects::endpoint_target("ask", call.request.subject()).map(str::to_owned);
+    let subject = target.as_ref().map_or_else(|| subjects::SUBMIT.to_owned(), |target| format!("{}.{target}", subjects::SUBMIT));
+    let trace = call.request.trace();
+    let run_header = call.request.header(headers::RUN_ID).map(str::to_owned);
+    let message_id = call.request.header(headers::MESSAGE_ID).map(str::to_owned);
+    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace).header(headers::REPLY_TO, &inbox);
+    if let Some(run) = &run_header {
+        submission = submission.header(headers::RUN_ID, run);
+    }
+    if let Some(id) = &message_id {
+        submission = submission.message_id(id);
+    }
+    match shared.bus.store(submission).await {
+        Ok(stored) if stored.duplicate => {
+            // The inbox dropped it, and with it where the answer goes: this coordinator joins the run itself.
+            let run = identify(run_header.as_deref(), message_id.as_deref(), shared.swarm_id, stored.seq).run;
+            let content = content_hash(call.request.payload(), target.as_deref());
+            match shared.check_content(run, &content).await {
+                Ok(()) => join(shared, run, inbox, trace),
+                Err(error) => call.fail(&error).await,
+            }
+        }
+        Ok(_) => {}
+        Err(error) => call.fail(&not_stored(&error)).await,
+    }
+}
+
+fn not_stored(error: &PublishError) -> ErrorBody {
+    ErrorBody::new(Code::Unavailable, format!("the submission was not stored: {}", chain(error)))
+}
+
+impl Shared {
+    /// Checks that a repeated `ask` has the content of its run, once that is accepted.
+    async fn check_content(&self, run: RunId, content: &str) -> Result<(), ErrorBody> {
+        match self.load(run).await {
+            Ok(Some(loaded)) if loaded.state.content_sha256() != content => Err(conflict(run)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_body()),
+        }
+    }
+
+    /// Answers an inbox with a run's result, once it has ended.
+    pub(crate) async fn answer_ended(&self, run: RunId, inbox: &str, trace: TraceParent) -> Result<(), TransitionError> {
+        self.index.ended(run, JOIN_PATIENCE).await;
+        if let Some(result) = self.last_event(run).await?.and_then(|event| event.body.result().cloned()) {
+            self.reply(inbox, &result, trace).await;
+        }
+        Ok(())
+    }
+}

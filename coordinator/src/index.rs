@@ -1,0 +1,178 @@
+//! The index of runs, in memory: the summary of each, kept by one headers-only watch over all run logs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use swarm_bus::watch::{Content, Watch, WatchError, Watched};
+use swarm_bus::{Bus, topology};
+use swarm_protocol::summary::Stored;
+use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, headers, subjects};
+use tokio::sync::Notify;
+
+/// Pause before a broken watch is set up again.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
+
+/// All runs of the store; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: HashMap<RunId, Entry>,
+    /// By submission, for lists.
+    by_time: BTreeMap<(i64, RunId), ()>,
+    by_submission: HashMap<u64, RunId>,
+    waiting: HashMap<RunId, Arc<Notify>>,
+}
+
+/// A run in the index.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Its state in one line.
+    pub(crate) stored: Arc<Stored>,
+    /// Sequence of its last event.
+    pub(crate) seq: u64,
+}
+
+impl Index {
+    /// Takes a summary unless a later one is known.
+    pub(crate) fn put(&self, seq: u64, stored: Stored) {
+        let mut inner = self.lock();
+        let run = stored.summary.run;
+        if inner.runs.get(&run).is_some_and(|known| known.seq >= seq) {
+            return;
+        }
+        let ended = stored.summary.state.is_terminal();
+        inner.by_time.insert((stored.summary.submitted_at.as_millis(), run), ());
+        if let Some(submission) = stored.summary.seq {
+            inner.by_submission.insert(submission, run);
+        }
+        inner.runs.insert(run, Entry { stored: Arc::new(stored), seq });
+        if let Some(waiting) = ended.then(|| inner.waiting.remove(&run)).flatten() {
+            waiting.notify_waiters();
+        }
+    }
+
+    /// The run that somebody means.
+    ///
+    /// # Errors
+    /// `SW-RUN-UNKNOWN` or `SW-RUN-AMBIGUOUS`.
+    pub(crate) fn resolve(&self, reference: &RunRef) -> Result<RunId, ErrorBody> {
+        let inner = self.lock();
+        match reference {
+            RunRef::Id(run) => Ok(*run),
+            RunRef::Sequence(seq) => inner.by_submission.get(seq).copied().ok_or_else(|| unknown(reference)),
+            RunRef::Prefix(prefix) => {
+                let mut found = inner.runs.keys().filter(|run| run.to_string().starts_with(prefix));
+                match (found.next(), found.next()) {
+                    (Some(run), None) => Ok(*run),
+                    (None, _) => Err(unknown(reference)),
+                    (Some(_), Some(_)) => {
+                        let message = format!("several runs begin with {prefix}: give more of the id");
+                        Err(ErrorBody::new(Code::RunAmbiguous, message).field("run"))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs, newest first, from the one after the cursor on.
+    pub(crate) fn newest(&self, after: Option<(i64, RunId)>) -> Vec<Entry> {
+        let inner = self.lock();
+        let before = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let range = inner.by_time.range((std::ops::Bound::Unbounded, before));
+        range.rev().filter_map(|((_, run), ())| inner.runs.get(run).cloned()).collect()
+    }
+
+    /// Open runs whose last event has effects that nobody confirms.
+    pub(crate) fn unconfirmed(&self) -> Vec<Entry> {
+        let inner = self.lock();
+        inner.runs.values().filter(|entry| entry.stored.summary.unconfirmed).cloned().collect()
+    }
+
+    /// Waits until a run has ended, or the time is over.
+    pub(crate) async fn ended(&self, run: RunId, patience: Duration) {
+        let notify = {
+            let mut inner = self.lock();
+            if inner.runs.get(&run).is_some_and(|entry| entry.stored.summary.state.is_terminal()) {
+                return;
+            }
+            Arc::clone(inner.waiting.entry(run).or_default())
+        };
+        let notified = notify.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if self.state(run).is_some_and(RunState::is_terminal) {
+            return;
+        }
+        // A time-out is no error here: the caller looks at the state.
+        tokio::time::timeout(patience, notified).await.unwrap_or_default();
+    }
+
+    /// The state of a run.
+    pub(crate) fn state(&self, run: RunId) -> Option<RunState> {
+        self.lock().runs.get(&run).map(|entry| entry.stored.summary.state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No such run.
+pub(crate) fn unknown(reference: &RunRef) -> ErrorBody {
+    let message = format!("no run {reference} is known: `swarm runs list` shows those there are");
+    ErrorBody::new(Code::RunUnknown, message).field("run")
+}
+
+/// Fills the index with what is stored, and keeps it from then on.
+///
+/// # Errors
+/// When the watch cannot be set up.
+pub(crate) async fn follow(bus: &Bus, index: Index) -> Result<(), WatchError> {
+    let mut watch = open(bus).await?;
+    let mut missing = watch.initial;
+    while missing > 0 {
+        let message = watch.next().await?;
+        missing = message.pending;
+        take(&index, &message);
+    }
+    let bus = bus.clone();
+    tokio::spawn(async move {
+        loop {
+            while let Ok(message) = watch.next().await {
+                take(&index, &message);
+            }
+            watch = reopen(&bus).await;
+        }
+    });
+    Ok(())
+}
+
+async fn open(bus: &Bus) -> Result<Watch, WatchError> {
+    bus.watch(topology::RUNS, subjects::RUN_LOGS, Content::Headers).await
+}
+
+async fn reopen(bus: &Bus) -> Watch {
+    loop {
+        match open(bus).await {
+            Ok(watch) => return watch,
+            Err(error) => {
+                tracing::debug!(%error, "the index is not being kept; trying again");
+                tokio::time::sleep(WATCH_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn take(index: &Index, message: &Watched) {
+    let Some(header) = message.headers.get(headers::SUMMARY) else { return };
+    match Stored::from_header(header) {
+        Ok(stored) if subjects::run_of_log(&message.subject) == Some(stored.summary.run) => index.put(message.seq, stored),
+        Ok(_) => tracing::warn!(subject = message.subject, "a summary of another run was ignored"),
+        Err(error) => tracing::warn!(subject = message.subject, %error, "a summary is not understood"),
+    }
+}

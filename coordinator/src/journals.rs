@@ -1,0 +1,84 @@
+//! Following journals: the end of an attempt moves its run on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::Delivery;
+use swarm_bus::delivery::DeadContext;
+use swarm_protocol::journal::Entry;
+use swarm_protocol::subjects::{self, Leaf};
+use swarm_protocol::{Code, ErrorBody};
+use swarm_workflow::Input;
+
+use crate::runs::{Outcome, TransitionError, cause_of};
+use crate::{Shared, chain};
+
+/// Pause before an entry is delivered again whose run could not be moved on.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Moves the run of a delivered entry on, and settles the delivery.
+pub(crate) async fn follow(shared: Arc<Shared>, delivery: Delivery) {
+    let entry = match decode(&delivery) {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return delivery.ack().await,
+        Err(error) => return bury(delivery, &error).await,
+    };
+    match shared.task_ended(&entry, &delivery).await {
+        Ok(()) => delivery.ack().await,
+        // Such a run is set aside: its entries stay where they are, and nobody else waits for them.
+        Err(error @ TransitionError::Log { .. }) => {
+            tracing::error!(error = chain(&error), "a run is set aside");
+            delivery.ack().await;
+        }
+        Err(error) => {
+            tracing::warn!(run = %entry.run, task = %entry.task, error = chain(&error), "an entry is put off");
+            delivery.retry(TROUBLE_PAUSE).await;
+        }
+    }
+}
+
+/// The entry, when it ends an attempt.
+fn decode(delivery: &Delivery) -> Result<Option<Entry>, ErrorBody> {
+    let undecodable = |message: String| ErrorBody::new(Code::Undecodable, message);
+    let subject = delivery.subject();
+    let (run, task, leaf) = subjects::parse_journal(subject)
+        .ok_or_else(|| undecodable(format!("{subject} is no journal of a run")))?;
+    if leaf != Leaf::End {
+        return Ok(None);
+    }
+    let entry: Entry = serde_json::from_slice(delivery.payload())
+        .map_err(|error| undecodable(format!("this is no journal entry: {error}")))?;
+    if entry.run == run && entry.task == task {
+        Ok(Some(entry))
+    } else {
+        Err(undecodable(format!("this entry is of run {}, task {}", entry.run, entry.task)))
+    }
+}
+
+async fn bury(delivery: Delivery, error: &ErrorBody) {
+    tracing::warn!(%error, subject = delivery.subject(), "set aside as a dead letter");
+    let context = subjects::parse_journal(delivery.subject()).map_or_else(DeadContext::default, |(run, task, _)| {
+        DeadContext { run: Some(run), task: Some(task), attempt: None }
+    });
+    if let Err(error) = delivery.dead_letter(subjects::dead_inbox(), error, context).await {
+        tracing::warn!(%error, "the dead letter was not stored; the entry comes back");
+    }
+}
+
+impl Shared {
+    async fn task_ended(&self, entry: &Entry, delivery: &Delivery) -> Result<(), TransitionError> {
+        let Some(answer) = entry.body.answer() else { return Ok(()) };
+        let position = delivery.position();
+        let cause = cause_of(&position.stream, position.seq);
+        let trace = delivery.trace();
+        let input = Input::TaskEnded { task: &entry.task, attempt: entry.attempt, answer };
+        match self.transition(entry.run, input, &cause, trace).await? {
+            Outcome::Applied(_) => {}
+            Outcome::Ignored(_) => {
+                let repeated = self.repeat_effects(entry.run, &cause, trace).await?;
+                tracing::debug!(run = %entry.run, task = %entry.task, repeated, "an end that was known");
+            }
+        }
+        Ok(())
+    }
+}

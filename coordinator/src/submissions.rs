@@ -1,0 +1,211 @@
+//! From the inbox to a run: every submission becomes one, accepted or rejected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::Delivery;
+use swarm_bus::delivery::DeadContext;
+use swarm_protocol::event::Cause;
+use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::submission::content_hash;
+use swarm_protocol::trace::TraceParent;
+use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
+use swarm_workflow::{Input, State, Submit};
+
+use crate::runs::{Outcome, TransitionError, submission_cause};
+use crate::{Shared, chain};
+
+/// Pause before a submission is delivered again that could not be stored.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Largest submission, in bytes: its run's log holds it whole.
+const MAX_SUBMISSION: usize = 256 * 1024;
+
+/// What a submission is whose run exists.
+enum Repeated {
+    /// The same one again, or its redelivery.
+    Done,
+    /// The same one again, by an `ask` that waits.
+    Join(String),
+    /// Another one under the same id.
+    Conflict(ErrorBody),
+}
+
+/// Where a submission belongs.
+pub(crate) struct Identity {
+    /// Its run.
+    pub(crate) run: RunId,
+    /// What is wrong with the id it names.
+    problem: Option<ErrorBody>,
+}
+
+/// The run of a submission: the one it names, the one of its message id, or the one of its place in the inbox.
+pub(crate) fn identify(run_header: Option<&str>, message_id: Option<&str>, swarm_id: uuid::Uuid, seq: u64) -> Identity {
+    let derived = RunId::from_sequence(swarm_id, seq);
+    match (run_header, message_id) {
+        (Some(text), _) => match RunId::parse(text) {
+            Some(run) => Identity { run, problem: None },
+            None => Identity { run: derived, problem: Some(bad_run_id()) },
+        },
+        (None, Some(id)) => Identity { run: RunId::from_message_id(id), problem: None },
+        (None, None) => Identity { run: derived, problem: None },
+    }
+}
+
+fn bad_run_id() -> ErrorBody {
+    let message = format!("the header {} is no UUID of 36 characters", headers::RUN_ID);
+    ErrorBody::new(Code::RunId, message).field(headers::RUN_ID)
+}
+
+/// Turns a delivered submission into a run, and settles the delivery.
+pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
+    let trace = delivery.trace();
+    let position = delivery.position().clone();
+    let identity = identify(
+        delivery.header(headers::RUN_ID),
+        delivery.header(headers::MESSAGE_ID),
+        shared.swarm_id,
+        position.seq,
+    );
+    let run = identity.run;
+    let submit = read(&delivery, identity.problem, position.stored_at);
+    let cause = submission_cause(position.seq);
+    shared.learn_strangers(&submit).await;
+    let team = shared.roster.team();
+    let outcome = shared.transition(run, Input::Submit(&submit, &team), &cause, trace).await;
+    let settled = match outcome {
+        Ok(Outcome::Applied(_)) => Ok(Repeated::Done),
+        Ok(Outcome::Ignored(state)) => shared.repeated(run, state.as_deref(), &submit, &cause, trace).await,
+        Err(error) => Err(error),
+    };
+    match settled {
+        Ok(Repeated::Done) => delivery.ack().await,
+        Ok(Repeated::Join(inbox)) => {
+            join(&shared, run, inbox, trace);
+            delivery.ack().await;
+        }
+        Ok(Repeated::Conflict(problem)) => refuse(&shared, delivery, run, &problem, submit.reply.as_deref()).await,
+        Err(error @ TransitionError::Log { .. }) => {
+            refuse(&shared, delivery, run, &error.to_body(), submit.reply.as_deref()).await;
+        }
+        Err(error) => {
+            tracing::warn!(%run, error = chain(&error), "a submission is put off");
+            delivery.retry(TROUBLE_PAUSE).await;
+        }
+    }
+}
+
+fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -> Submit {
+    let payload = delivery.payload();
+    let target = subjects::submit_target(delivery.subject()).flatten().map(str::to_owned);
+    let submission = match problem {
+        Some(problem) => Err(problem),
+        None if payload.len() > MAX_SUBMISSION => Err(too_large(payload.len())),
+        None => Submission::parse(payload),
+    };
+    let reply = delivery.header(headers::REPLY_TO).filter(|reply| subjects::is_inbox(reply)).map(str::to_owned);
+    Submit {
+        submission,
+        excerpt: String::from_utf8_lossy(payload).chars().take(SUMMARY_TASK_CHARS).collect(),
+        content_sha256: content_hash(payload, target.as_deref()),
+        target,
+        // A clock that is ahead of this one must not make a run end before it began.
+        submitted_at: stored_at.min(Timestamp::now()),
+        reply,
+    }
+}
+
+fn too_large(bytes: usize) -> ErrorBody {
+    let message = format!("the submission has {} KiB, at most {} are taken", bytes / 1024, MAX_SUBMISSION / 1024);
+    ErrorBody::new(Code::TooLarge, message)
+}
+
+/// The same id with other content.
+pub(crate) fn conflict(run: RunId) -> ErrorBody {
+    ErrorBody::new(Code::Conflict, format!("run {run} exists with other content: use another id"))
+}
+
+async fn refuse(shared: &Shared, delivery: Delivery, run: RunId, problem: &ErrorBody, reply: Option<&str>) {
+    tracing::warn!(%run, %problem, "a submission was refused");
+    if let Some(inbox) = reply {
+        shared.reply_error(inbox, problem, delivery.trace()).await;
+        return delivery.ack().await;
+    }
+    let context = DeadContext { run: Some(run), ..DeadContext::default() };
+    if let Err(error) = delivery.dead_letter(subjects::dead_inbox(), problem, context).await {
+        tracing::warn!(%error, "the dead letter was not stored; the submission comes back");
+    }
+}
+
+/// Has an `ask` wait for a run that exists. The wait is in memory: lost with this process.
+pub(crate) fn join(shared: &Arc<Shared>, run: RunId, inbox: String, trace: TraceParent) {
+    let waiting = Arc::clone(shared);
+    shared.background.spawn(async move {
+        if let Err(error) = waiting.answer_ended(run, &inbox, trace).await {
+            tracing::warn!(%run, error = chain(&error), "a repeated ask was not answered");
+        }
+    });
+}
+
+impl Shared {
+    /// An agent that registered with another coordinator has a consumer: looked up when somebody names it.
+    async fn learn_strangers(&self, submit: &Submit) {
+        let named = submit.submission.iter().flat_map(|submission| submission.agents.iter().flatten().cloned());
+        let target = submit.target.as_deref().and_then(|target| target.parse().ok());
+        if named.chain(target).all(|agent| self.roster.knows(&agent)) {
+            return;
+        }
+        match self.bus.work_consumers().await {
+            Ok(names) => names.iter().filter_map(|name| name.parse().ok()).for_each(|agent| self.roster.add(agent)),
+            Err(error) => tracing::warn!(error = chain(&error), "work consumers could not be listed"),
+        }
+    }
+
+    async fn repeated(
+        &self,
+        run: RunId,
+        state: Option<&State>,
+        submit: &Submit,
+        cause: &Cause,
+        trace: TraceParent,
+    ) -> Result<Repeated, TransitionError> {
+        let Some(state) = state else { return Ok(Repeated::Done) };
+        if state.content_sha256() != submit.content_sha256 {
+            return Ok(Repeated::Conflict(conflict(run)));
+        }
+        let is_redelivery = self.repeat_effects(run, cause, trace).await?;
+        Ok(match &submit.reply {
+            Some(inbox) if !is_redelivery => Repeated::Join(inbox.clone()),
+            _ => Repeated::Done,
+        })
+    }
+
+    async fn reply_error(&self, inbox: &str, problem: &ErrorBody, trace: TraceParent) {
+        match swarm_bus::Outgoing::json(inbox, problem, trace) {
+            Ok(message) => {
+                if let Err(error) = self.bus.send(swarm_bus::service::with_error(message, problem)).await {
+                    tracing::warn!(%error, "an answer was not sent");
+                }
+            }
+            Err(error) => tracing::error!(%error, "an answer could not be written as JSON"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_is_identified_by_its_header_its_message_id_or_its_place() {
+        let swarm = uuid::Uuid::from_u128(9);
+        let named = RunId::random();
+        let run = |header: Option<&str>, id| identify(header, id, swarm, 4).run;
+        assert_eq!(run(Some(&named.to_string().to_uppercase()), Some("x")), named);
+        assert_eq!(run(None, Some("x")), RunId::from_message_id("x"));
+        assert_eq!(run(None, None), RunId::from_sequence(swarm, 4));
+        let wrong = identify(Some("seven"), None, swarm, 4);
+        assert_eq!(wrong.run, RunId::from_sequence(swarm, 4));
+        assert_eq!(wrong.problem.map(|problem| problem.code), Some("SW-RUN-ID".to_owned()));
+    }
+}

@@ -1,0 +1,50 @@
+//! What no delivery brings back: effects of commands whose coordinator died before it could publish them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::work_loop::Shutdown;
+use swarm_protocol::trace::TraceParent;
+use swarm_protocol::{RunId, Timestamp};
+
+use crate::runs::TransitionError;
+use crate::{Shared, chain};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// An unconfirmed event that has been a run's last for this long has its effects published again.
+const UNCONFIRMED: Duration = Duration::from_secs(5);
+
+/// Sweeps until the stop.
+pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
+    let mut swept: HashMap<RunId, u64> = HashMap::new();
+    while shutdown.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+        let unconfirmed = shared.index.unconfirmed();
+        swept.retain(|run, seq| unconfirmed.iter().any(|entry| entry.stored.summary.run == *run && entry.seq == *seq));
+        for entry in unconfirmed {
+            let run = entry.stored.summary.run;
+            if swept.contains_key(&run) || Timestamp::now().since(entry.stored.at) < UNCONFIRMED {
+                continue;
+            }
+            match shared.confirm(run).await {
+                Ok(()) => {
+                    swept.insert(run, entry.seq);
+                }
+                Err(error) => tracing::warn!(%run, error = chain(&error), "effects were not published again"),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Publishes the effects of a run's last event again.
+    pub(crate) async fn confirm(&self, run: RunId) -> Result<(), TransitionError> {
+        let Some(loaded) = self.load(run).await? else { return Ok(()) };
+        let Some(event) = self.last_event(run).await? else { return Ok(()) };
+        if event.n == loaded.state.n {
+            self.publish_effects(&loaded.state, &event, TraceParent::root()).await?;
+        }
+        Ok(())
+    }
+}
