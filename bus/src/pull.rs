@@ -34,6 +34,8 @@ pub struct Puller {
     /// Messages asked for and not yet here.
     outstanding: usize,
     heard: Instant,
+    /// Whether the last answer was a refusal, which is said once.
+    refused: bool,
 }
 
 /// What an outstanding request brought.
@@ -66,6 +68,7 @@ impl Puller {
             connections,
             outstanding: 0,
             heard: Instant::now(),
+            refused: false,
         })
     }
 
@@ -98,12 +101,15 @@ impl Puller {
             match self.sort(incoming) {
                 Outcome::Delivered(delivery) => {
                     self.outstanding = self.outstanding.saturating_sub(1);
+                    self.refused = false;
                     return Ok(delivery);
                 }
                 Outcome::Alive => {}
                 Outcome::Over => self.outstanding = 0,
                 Outcome::Refused(reason) => {
-                    tracing::warn!(subject = self.subject, reason, "a pull was refused; trying again");
+                    if !std::mem::replace(&mut self.refused, true) {
+                        tracing::warn!(subject = self.subject, reason, "nothing can be pulled yet; trying on");
+                    }
                     tokio::time::sleep(REFUSED_PAUSE).await;
                     self.outstanding = 0;
                 }

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use swarm_protocol::headers;
 use swarm_protocol::trace::TraceParent;
 
 use crate::api::{self, ApiError};
@@ -43,6 +44,11 @@ pub struct StoredMessage {
     pub seq: u64,
     /// Its payload.
     pub payload: Bytes,
+    /// Whether it is an event of a coordinator: it carries a summary.
+    ///
+    /// Anything else on a log's subject is no part of the log: a reply subject can make the server itself write there
+    /// (nats-server issue 8274).
+    pub is_event: bool,
 }
 
 impl Bus {
@@ -111,6 +117,8 @@ impl Bus {
             seq: u64,
             #[serde(default)]
             data: String,
+            #[serde(default)]
+            hdrs: String,
         }
         let api = format!("$JS.API.STREAM.MSG.GET.{RUNS}");
         let request = json!({ "last_by_subj": subject }).to_string().into_bytes();
@@ -122,7 +130,9 @@ impl Bus {
             Err(error) => Err(ReadError::Server(error)),
             Ok(Found { message }) => {
                 let payload = BASE64_STANDARD.decode(&message.data).map_err(|error| ReadError::Garbled(error.to_string()))?;
-                Ok(Some(StoredMessage { subject: message.subject, seq: message.seq, payload: payload.into() }))
+                let head = BASE64_STANDARD.decode(&message.hdrs).map_err(|error| ReadError::Garbled(error.to_string()))?;
+                let is_event = String::from_utf8_lossy(&head).contains(headers::SUMMARY);
+                Ok(Some(StoredMessage { subject: message.subject, seq: message.seq, payload: payload.into(), is_event }))
             }
         }
     }
@@ -131,5 +141,6 @@ impl Bus {
 fn stored(reply: &Incoming) -> Result<StoredMessage, ReadError> {
     let header = |name: &str| reply.header(name).ok_or_else(|| ReadError::Garbled(format!("{name} is missing")));
     let seq = header("Nats-Sequence")?.parse().map_err(|error| ReadError::Garbled(format!("Nats-Sequence: {error}")))?;
-    Ok(StoredMessage { subject: header("Nats-Subject")?.to_owned(), seq, payload: reply.payload().clone() })
+    let is_event = reply.header(headers::SUMMARY).is_some();
+    Ok(StoredMessage { subject: header("Nats-Subject")?.to_owned(), seq, payload: reply.payload().clone(), is_event })
 }

@@ -1,1 +1,70 @@
-fn main() {}
+//! `swarm`: the one binary of Swarm. Every role is a subcommand, and runs as a process of its own.
+//!
+//! This crate owns the command line, the configuration, logging and signals. It must not know how runs or agents work.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use swarm_bus::Role;
+use swarm_client::Client;
+
+use args::{Cli, Command, Global};
+use config::Config;
+use connect::{COMMAND_PATIENCE, connect};
+use exit::Failure;
+
+mod args;
+mod config;
+mod connect;
+mod data_dir;
+mod exit;
+mod logging;
+mod output;
+mod progress;
+mod roles;
+mod run;
+mod runs;
+mod signals;
+mod up;
+mod watch;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let format = global.output;
+    logging::start(&global, default_level(&command));
+    match execute(global, command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            if let Some(error) = error {
+                output::error(format, &error);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn execute(global: Global, command: Command) -> Result<(), Failure> {
+    let loaded = config::load(global.config.as_deref())?;
+    let config = &loaded.config;
+    match command {
+        Command::Up(args) => up::up(&global, &loaded, args).await,
+        Command::Coordinator => roles::coordinator(&global, config).await,
+        Command::Agent { name } => roles::agent(&global, config, &name).await,
+        Command::Run(args) => run::run(&client(&global, config).await?, args, global.output).await,
+        Command::Runs(command) => runs::runs(&client(&global, config).await?, command, global.output).await,
+        Command::Agents(command) => runs::agents(&client(&global, config).await?, command, global.output).await,
+    }
+}
+
+async fn client(global: &Global, config: &Config) -> Result<Client, Failure> {
+    Ok(Client::new(connect(global, config, Role::Client, COMMAND_PATIENCE).await?))
+}
+
+/// Roles say what they do; a command's own words are its output.
+fn default_level(command: &Command) -> &'static str {
+    match command {
+        Command::Up(_) | Command::Coordinator | Command::Agent { .. } => "info",
+        Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
+    }
+}

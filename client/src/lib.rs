@@ -1,1 +1,161 @@
-//! The Rust SDK: submit tasks, watch runs, ask the coordinator.
+//! The Rust SDK of Swarm: submit a task, watch its run, ask the coordinator.
+//!
+//! This crate owns how a program outside of Swarm talks to it. It works with the rights of the user `client`: it publishes
+//! submissions, calls endpoints, and reads run logs, and needs no consumer.
+//!
+//! Reading order: [`Client`], [`watch`].
+
+use std::time::Duration;
+
+use swarm_bus::connection::RequestError;
+use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
+use swarm_protocol::endpoint::{
+    AgentsReply, AgentsRequest, OpenError, RunRequestBody, RunsReply, RunsRequest, StateReply,
+};
+use swarm_protocol::trace::TraceParent;
+use swarm_protocol::{AgentName, Code, ErrorBody, RunId, RunRef, RunResult, Span, Submission, headers, subjects};
+
+pub mod watch;
+
+pub use watch::{Update, Watch};
+
+/// An endpoint is waited for this long.
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The coordinator refused it.
+    #[error(transparent)]
+    Service(ErrorBody),
+    /// No coordinator answers.
+    #[error("no coordinator answers: start one with `swarm coordinator`, or everything with `swarm up`")]
+    NoCoordinator(#[source] RequestError),
+    /// The submission was not stored.
+    #[error("the submission was not stored")]
+    NotStored(#[from] PublishError),
+    /// The run cannot be read.
+    #[error("the run cannot be read")]
+    Read(#[from] ReadError),
+    /// An answer that is not understood.
+    #[error("an answer is not understood: {0}")]
+    Garbled(String),
+}
+
+/// Talks to a swarm; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    bus: Bus,
+}
+
+impl Client {
+    /// A client over a connection.
+    #[must_use]
+    pub fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// Submits a task; it is durable when this returns. The run has the id `run`, so that submitting again changes nothing.
+    ///
+    /// # Errors
+    /// When it was not stored. A submission that is wrong is stored, and becomes a rejected run.
+    pub async fn submit(&self, run: RunId, submission: &Submission, target: Option<&AgentName>) -> Result<(), ClientError> {
+        let message = Outgoing::json(subjects::submit(target), submission, TraceParent::root())
+            .map_err(|error| ClientError::Garbled(error.to_string()))?
+            .header(headers::RUN_ID, run);
+        let stored = self.bus.store(message).await;
+        match stored {
+            Ok(_) => Ok(()),
+            Err(PublishError::Unconfirmed(error @ RequestError::NoResponders(_))) => Err(ClientError::NoCoordinator(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Watches a run from its first event on; see [`Watch`].
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn watch(&self, run: RunId) -> Result<Watch, ClientError> {
+        Watch::open(&self.bus, run).await
+    }
+
+    /// The result of a run, waited for up to `wait`.
+    ///
+    /// # Errors
+    /// `SW-RUN-UNKNOWN`, or `SW-RUN-OPEN` when it has not ended by then.
+    pub async fn result(&self, run: &RunRef, wait: Option<Duration>) -> Result<RunResult, ClientError> {
+        let body = RunRequestBody { run: run.to_string(), wait: wait.map(Span), reason: None };
+        let timeout = ENDPOINT_TIMEOUT + wait.unwrap_or_default();
+        read(&self.call("result", &body, timeout).await?)
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// When the request is refused.
+    pub async fn runs(&self, request: &RunsRequest) -> Result<RunsReply, ClientError> {
+        read(&self.call("runs", request, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// Cancels a run.
+    ///
+    /// # Errors
+    /// `SW-RUN-UNKNOWN`, or `SW-RUN-ENDED` when it ended otherwise.
+    pub async fn cancel(&self, run: &RunRef, reason: Option<String>) -> Result<StateReply, ClientError> {
+        let body = RunRequestBody { run: run.to_string(), wait: None, reason };
+        read(&self.call("cancel", &body, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// Live agent instances.
+    ///
+    /// # Errors
+    /// When the request is refused.
+    pub async fn agents(&self, request: &AgentsRequest) -> Result<AgentsReply, ClientError> {
+        read(&self.call("agents", request, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// The id of the run that somebody means.
+    ///
+    /// # Errors
+    /// `SW-RUN-UNKNOWN` or `SW-RUN-AMBIGUOUS`.
+    pub async fn resolve(&self, run: &RunRef) -> Result<RunId, ClientError> {
+        if let RunRef::Id(run) = run {
+            return Ok(*run);
+        }
+        let body = RunRequestBody { run: run.to_string(), wait: None, reason: None };
+        let reply = self.call_raw("result", &body, ENDPOINT_TIMEOUT).await?;
+        if let Some(run) = reply.header(headers::RUN_ID).and_then(RunId::parse) {
+            return Ok(run);
+        }
+        // An open run is an error of `result` that names it.
+        if let Ok(open) = serde_json::from_slice::<OpenError>(reply.payload()) {
+            return Ok(open.run);
+        }
+        Err(ClientError::Service(service_error(&reply).unwrap_or_else(|| ErrorBody::new(Code::Internal, "the answer names no run"))))
+    }
+
+    async fn call(&self, endpoint: &str, body: &impl serde::Serialize, timeout: Duration) -> Result<Incoming, ClientError> {
+        let reply = self.call_raw(endpoint, body, timeout).await?;
+        match service_error(&reply) {
+            Some(error) => Err(ClientError::Service(error)),
+            None => Ok(reply),
+        }
+    }
+
+    async fn call_raw(&self, endpoint: &str, body: &impl serde::Serialize, timeout: Duration) -> Result<Incoming, ClientError> {
+        let message = Outgoing::json(subjects::endpoint(endpoint), body, TraceParent::root())
+            .map_err(|error| ClientError::Garbled(error.to_string()))?;
+        self.bus.request(message, timeout).await.map_err(ClientError::NoCoordinator)
+    }
+}
+
+fn service_error(reply: &Incoming) -> Option<ErrorBody> {
+    let line = reply.header(headers::ERROR)?;
+    reply.header(headers::ERROR_CODE)?;
+    let body = serde_json::from_slice(reply.payload()).ok();
+    Some(body.unwrap_or_else(|| ErrorBody::new(Code::Internal, line)))
+}
+
+fn read<T: serde::de::DeserializeOwned>(reply: &Incoming) -> Result<T, ClientError> {
+    serde_json::from_slice(reply.payload()).map_err(|error| ClientError::Garbled(error.to_string()))
+}

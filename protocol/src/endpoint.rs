@@ -158,7 +158,9 @@ pub struct OpenError {
     /// The error.
     #[serde(flatten)]
     pub error: ErrorBody,
-    /// The state of the run.
+    /// The run.
+    pub run: RunId,
+    /// Its state.
     pub state: RunState,
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
         }
         Ok((run, Found::Open(state))) => {
             let error = ErrorBody::new(Code::RunOpen, format!("run {run} is {state}: ask again later, or with a wait"));
-            let body = OpenError { error: error.clone(), state };
+            let body = OpenError { error: error.clone(), run, state };
             call.fail_with(&error, &body).await;
         }
         Err(error) => call.fail(&error).await,

@@ -1,0 +1,174 @@
+//! The roles that run as processes: coordinator and agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use swarm_agents::agent_loop::Settings;
+use swarm_agents::roles::{self, SUMMARIZER};
+use swarm_agents::{Profile, Worker, WorkerError};
+use swarm_bus::work_loop::Shutdown;
+use swarm_bus::{Role, topology};
+use swarm_coordinator::Coordinator;
+use swarm_model::Ollama;
+use swarm_protocol::{AgentName, InstanceId};
+
+use crate::args::Global;
+use crate::config::Config;
+use crate::connect::{ROLE_PATIENCE, connect};
+use crate::exit::{FAILED, Failure, chain};
+use crate::signals;
+
+/// Most tokens of one turn: an open-ended model may loop for many thousands.
+const NUM_PREDICT: u32 = 2048;
+
+/// Runs a coordinator until it is stopped.
+pub(crate) async fn coordinator(global: &Global, config: &Config) -> Result<(), Failure> {
+    let bus = connect(global, config, Role::Coordinator, ROLE_PATIENCE).await?;
+    let instance = InstanceId::random();
+    let options = swarm_coordinator::Options {
+        instance: instance.clone(),
+        agents: config.agents.keys().cloned().collect(),
+        default_agents: config.runs.default_agents.clone(),
+        summarizer: summarizer()?,
+        total: config.runs.deadlines.total.0,
+        topology: topology_settings(config),
+        drain: config.runs.drain.0.min(Duration::from_secs(5)),
+    };
+    let started = Coordinator::start(bus, options).await;
+    let coordinator = started.map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    tracing::info!(%instance, agents = config.agents.len(), "the coordinator is ready");
+    let shutdown = Shutdown::default();
+    stop_on_signal(&shutdown, config.runs.drain.0);
+    let clean = coordinator.run(shutdown).await.map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    tracing::info!(clean, "the coordinator has stopped");
+    Ok(())
+}
+
+/// Runs a worker of one agent until it is stopped.
+pub(crate) async fn agent(global: &Global, config: &Config, name: &str) -> Result<(), Failure> {
+    let profile = profile(config, name)?;
+    let options = swarm_model::Options {
+        num_ctx: config.ollama.num_ctx,
+        ..swarm_model::Options::new(parse_hosts(config)?)
+    };
+    let ollama = Ollama::new(options).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let bus = connect(global, config, Role::Agent, ROLE_PATIENCE).await?;
+    let instance = InstanceId::random();
+    let options = swarm_agents::Options {
+        profile,
+        instance: instance.clone(),
+        host: host_name(),
+        slots: config.ollama.parallel,
+        drain: config.runs.drain.0,
+        attempt_deadline: config.runs.deadlines.attempt.0,
+        work_ack_wait: config.nats.work_ack_wait.0,
+    };
+    let model = options.profile.settings.model.clone();
+    let worker = Worker::new(bus, Arc::new(ollama.clone()), options);
+    tokio::spawn(look_at_hosts(ollama, model, worker.mark_simulated()));
+    tracing::info!(agent = name, %instance, "the agent is ready");
+    let shutdown = Shutdown::default();
+    stop_on_signal(&shutdown, config.runs.drain.0);
+    match worker.run(shutdown).await {
+        Ok(clean) => {
+            tracing::info!(agent = name, clean, "the agent has stopped");
+            Ok(())
+        }
+        Err(WorkerError::Refused(error)) => Err(Failure { code: FAILED, error: Some(error) }),
+        Err(error) => Err(Failure::from(anyhow::anyhow!(chain(&error)))),
+    }
+}
+
+/// Streams and consumers as configured.
+fn topology_settings(config: &Config) -> topology::Settings {
+    topology::Settings {
+        replicas: config.nats.replicas,
+        retention: config.runs.retention.0,
+        work_ack_wait: config.nats.work_ack_wait.0,
+    }
+}
+
+fn summarizer() -> Result<AgentName, Failure> {
+    Ok(SUMMARIZER.parse::<AgentName>().context("the summarizer's name")?)
+}
+
+/// Role and configuration of an agent together.
+fn profile(config: &Config, name: &str) -> Result<Profile, Failure> {
+    let configured = name.parse::<AgentName>().ok().and_then(|agent| Some((config.agents.get(&agent)?, agent.clone())));
+    let Some((own, agent)) = configured else {
+        let known = config.agents.keys().map(AgentName::as_str).collect::<Vec<_>>();
+        let likely = known.iter().map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match likely {
+            Some((score, likely)) if score > 0.8 => format!("did you mean {likely}?"),
+            _ => format!("configured are {}", known.join(", ")),
+        };
+        return Err(Failure::usage(format!("no agent `{name}` is configured: {hint}")));
+    };
+    let role = roles::role(name);
+    let text = |own: &Option<String>, shipped: Option<&str>| own.clone().or_else(|| shipped.map(str::to_owned)).unwrap_or_default();
+    let default_model = roles::role(SUMMARIZER).map(|role| role.model);
+    let capabilities = own.capabilities.clone().unwrap_or_else(|| {
+        role.map(|role| role.capabilities.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    });
+    Ok(Profile {
+        agent,
+        description: text(&own.description, role.map(|role| role.description)),
+        capabilities,
+        settings: Settings {
+            prompt: text(&own.prompt, role.map(|role| role.prompt)),
+            model: text(&own.model, role.map(|role| role.model).or(default_model)),
+            max_iterations: own.max_iterations.or(role.map(|role| role.max_iterations)).unwrap_or(3),
+            num_predict: NUM_PREDICT.min(config.ollama.num_ctx),
+        },
+    })
+}
+
+/// The model of an agent as configured.
+pub(crate) fn model_of(config: &Config, agent: &AgentName) -> Option<String> {
+    profile(config, agent.as_str()).ok().map(|profile| profile.settings.model)
+}
+
+/// The hosts of the configuration.
+pub(crate) fn parse_hosts(config: &Config) -> Result<Vec<url::Url>, Failure> {
+    let parse = |host: &String| host.parse().map_err(|error| Failure::usage(format!("ollama.hosts: `{host}`: {error}")));
+    config.ollama.hosts.iter().map(parse).collect()
+}
+
+/// Says early what would fail later, and marks simulated models on the card.
+async fn look_at_hosts(ollama: Ollama, model: String, mark: impl Fn(bool)) {
+    for report in ollama.probe().await {
+        match report.outcome {
+            Ok(host) => {
+                if host.simulated {
+                    tracing::warn!(host = %report.url, "this model host is a simulator: every answer is SIMULATED");
+                    mark(true);
+                }
+                if !host.has_model(&model) {
+                    tracing::warn!(host = %report.url, "model {model} is not there: run `ollama pull {model}`");
+                }
+            }
+            Err(error) => tracing::warn!(host = %report.url, error = chain(&error), "the model host is not reachable"),
+        }
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The first signal stops new work; when the drain has passed, or at a second signal, running work is handed back.
+fn stop_on_signal(shutdown: &Shutdown, drain: Duration) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        match signals::stop().await {
+            Ok(stop) => tracing::info!(?stop, drain_s = drain.as_secs(), "stopping: no new work, running work may finish"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "stopping"),
+        }
+        shutdown.stop.cancel();
+        if let Ok(stop) = signals::stop().await {
+            tracing::info!(?stop, "stopping at once: running work is handed back");
+            shutdown.hand_back.cancel();
+        }
+    });
+}

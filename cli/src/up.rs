@@ -1,0 +1,201 @@
+//! `swarm up`: starts what is missing, keeps it running, and stops what it started.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use swarm_bus::{Bus, Role};
+use swarm_client::Client;
+use swarm_protocol::endpoint::AgentsRequest;
+use swarm_protocol::{AgentName, Code, Submission};
+use tokio::time::Instant;
+
+use crate::args::{Global, Simulate, UpArgs};
+use crate::config::{Config, Loaded};
+use crate::connect::{connect, server_url};
+use crate::exit::{FAILED, Failure, INTERRUPTED, UNREACHABLE};
+use crate::output::{self, Format};
+use crate::roles::{model_of, parse_hosts};
+use crate::{data_dir, signals, watch};
+
+mod child;
+mod home;
+mod server;
+mod simulator;
+
+use child::{Child, Children, Restart};
+use home::Home;
+
+/// The whole team is waited for this long.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the children of `up` have in common.
+struct Team<'a> {
+    global: &'a Global,
+    loaded: &'a Loaded,
+    url: String,
+    home: Home,
+    children: Children,
+    /// Settings for the children's environment.
+    environment: Vec<(String, String)>,
+}
+
+/// Starts the stack, and runs until Ctrl-C or, with `--run`, until that run has ended.
+pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result<(), Failure> {
+    let home = Home::open(&data_dir::path()?)?;
+    let url = server_url(global, &loaded.config)?;
+    let mut team = Team { global, loaded, url, home, children: Children::default(), environment: Vec::new() };
+    let ended = tokio::select! {
+        ended = team.serve(&args) => ended,
+        stop = signals::stop() => {
+            tracing::info!("stopping");
+            stop.map_err(Failure::from).and_then(|_| match args.run {
+                Some(_) => Err(Failure::silent(INTERRUPTED)),
+                None => Ok(()),
+            })
+        }
+    };
+    team.children.stop(loaded.config.runs.drain.0).await;
+    ended
+}
+
+impl Team<'_> {
+    async fn serve(&mut self, args: &UpArgs) -> Result<(), Failure> {
+        self.start_server().await?;
+        let simulated = self.start_simulator(args).await?;
+        self.start_roles()?;
+        let bus = connect(self.global, &self.loaded.config, Role::Client, READY_PATIENCE).await?;
+        let client = Client::new(bus);
+        self.wait_until_ready(&client).await?;
+        let about = if simulated { ", models are SIMULATED" } else { "" };
+        output::note(&format!("swarm is ready on {}{about}; Ctrl-C stops it", self.url));
+        match &args.run {
+            Some(task) => self.run_one(&client, task, args.agents.clone()).await,
+            None => self.children.supervise().await,
+        }
+    }
+
+    /// Uses the server that is there, or starts one.
+    async fn start_server(&mut self) -> Result<(), Failure> {
+        for (name, value) in self.home.credentials() {
+            // Roles started here find the passwords; a role started by hand reads the file.
+            self.environment.push((name.clone(), value.clone()));
+        }
+        if server::is_listening(&self.url).await {
+            tracing::info!(url = self.url, "using the NATS server that is there");
+        } else {
+            let child = server::start(&self.home, &self.url)?;
+            self.children.add(child);
+        }
+        self.connect_as_coordinator().await.map(drop)
+    }
+
+    async fn connect_as_coordinator(&mut self) -> Result<Bus, Failure> {
+        let connecting = connect(self.global, &self.loaded.config, Role::Coordinator, Duration::from_secs(10));
+        tokio::select! {
+            bus = connecting => bus,
+            died = self.children.first_death() => Err(died),
+        }
+    }
+
+    async fn start_simulator(&mut self, args: &UpArgs) -> Result<bool, Failure> {
+        let wanted = match args.simulate {
+            Simulate::Never => false,
+            Simulate::Always => true,
+            Simulate::Auto => !has_models(&self.loaded.config).await?,
+        };
+        if !wanted {
+            return Ok(false);
+        }
+        let models = self.loaded.config.agents.keys().filter_map(|agent| model_of(&self.loaded.config, agent));
+        let (child, host) = simulator::start(&self.home, &args.simulator, models).await?;
+        tracing::warn!(host, "using simulated models: no real model will answer");
+        self.children.add(child);
+        self.environment.push(("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{host}\"]")));
+        Ok(true)
+    }
+
+    fn start_roles(&mut self) -> Result<(), Failure> {
+        self.start_role("coordinator", &["coordinator"], Role::Coordinator)?;
+        for (agent, settings) in &self.loaded.config.agents {
+            for _ in 0..settings.replicas.unwrap_or(1) {
+                self.start_role(agent.as_str(), &["agent", agent.as_str()], Role::Agent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_role(&mut self, name: &str, arguments: &[&str], role: Role) -> Result<(), Failure> {
+        let binary = std::env::current_exe()
+            .map_err(|error| Failure::from(anyhow::anyhow!("the path of this program is unknown: {error}")))?;
+        let mut command = tokio::process::Command::new(binary);
+        command.args(arguments).arg("--nats").arg(&self.url).stdin(Stdio::piped());
+        if let Some(file) = &self.loaded.file {
+            command.arg("--config").arg(file);
+        }
+        if let Some(creds) = &self.global.creds {
+            command.arg("--creds").arg(creds);
+        }
+        self.home.forget_passwords(&mut command);
+        let own = swarm_bus::connection::password_variable(role);
+        let visible = self.environment.iter().filter(|(name, _)| !name.ends_with("_PASSWORD") || *name == own);
+        command.envs(visible.map(|(name, value)| (name, value))).env(signals::SUPERVISED, "1");
+        let child = Child::start(name, command, Restart::Always)?;
+        self.children.add(child);
+        Ok(())
+    }
+
+    /// Waits until a coordinator answers and every agent shows its card.
+    async fn wait_until_ready(&mut self, client: &Client) -> Result<(), Failure> {
+        let wanted: usize = self.loaded.config.agents.values().map(|agent| agent.replicas.unwrap_or(1) as usize).sum();
+        let deadline = Instant::now() + READY_PATIENCE;
+        let ready = async {
+            loop {
+                let known = client.agents(&AgentsRequest::default()).await.map(|reply| reply.items.len());
+                if matches!(known, Ok(count) if count >= wanted) {
+                    return Ok(());
+                }
+                if Instant::now() > deadline {
+                    let message = format!("the team was not ready within {} s; its log says why", READY_PATIENCE.as_secs());
+                    return Err(Failure::new(UNREACHABLE, Code::Unavailable, message));
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        };
+        tokio::select! {
+            ready = ready => ready,
+            died = self.children.first_death() => Err(died),
+        }
+    }
+
+    async fn run_one(&mut self, client: &Client, task: &str, agents: Option<Vec<AgentName>>) -> Result<(), Failure> {
+        let submission = Submission { agents, ..Submission::of_task(task) };
+        submission.check().map_err(|error| Failure { code: crate::exit::USAGE, error: Some(error) })?;
+        let run = swarm_protocol::RunId::random();
+        client.submit(run, &submission, None).await?;
+        tokio::select! {
+            ended = watch::to_the_end(client, run, Format::Text) => ended,
+            died = self.children.supervise() => died.and(Err(Failure::silent(FAILED))),
+        }
+    }
+}
+
+/// Whether a host is reachable that has every model of the team.
+async fn has_models(config: &Config) -> Result<bool, Failure> {
+    let ollama = swarm_model::Ollama::new(swarm_model::Options::new(parse_hosts(config)?)).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let models: Vec<String> = config.agents.keys().filter_map(|agent| model_of(config, agent)).collect();
+    for report in ollama.probe().await {
+        match report.outcome {
+            Ok(host) => {
+                let missing: Vec<&String> = models.iter().filter(|model| !host.has_model(model)).collect();
+                if missing.is_empty() {
+                    return Ok(true);
+                }
+                for model in missing {
+                    tracing::warn!(host = %report.url, "model {model} is not there: `ollama pull {model}` gets it");
+                }
+            }
+            Err(error) => tracing::info!(host = %report.url, error = crate::exit::chain(&error), "no Ollama here"),
+        }
+    }
+    Ok(false)
+}

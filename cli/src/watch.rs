@@ -1,0 +1,98 @@
+//! Following a run: live progress on a terminal, lines elsewhere, documents as JSON, the answer at the end.
+
+use serde_json::json;
+use swarm_client::{Client, Update, Watch};
+use swarm_protocol::event::{Body, Effect, Event};
+use swarm_protocol::{AnswerStatus, RunId, RunResult, RunState};
+
+use crate::exit::{FAILED, Failure, INTERRUPTED};
+use crate::output::{self, Format};
+use crate::progress::Progress;
+use crate::runs::{coarse, succeeded};
+
+/// Follows a run to its end, and prints its result. Ctrl-C leaves the run alone.
+pub(crate) async fn to_the_end(client: &Client, run: RunId, format: Format) -> Result<(), Failure> {
+    let mut watch = client.watch(run).await?;
+    let followed = tokio::select! {
+        followed = follow(&mut watch, format) => followed?,
+        interrupted = tokio::signal::ctrl_c() => {
+            if interrupted.is_ok() {
+                output::note(&format!("\nrun {run} goes on: `swarm runs watch {}` follows it, `swarm runs cancel` ends it", run.short()));
+            }
+            return Err(Failure::silent(INTERRUPTED));
+        }
+    };
+    let Some(result) = followed else {
+        return Err(Failure::from(anyhow::anyhow!("the run's events ended before the run did")));
+    };
+    match format {
+        Format::Json => output::document(&result),
+        Format::Text => print_result(&result),
+    }
+    if succeeded(result.status) { Ok(()) } else { Err(Failure::silent(FAILED)) }
+}
+
+async fn follow(watch: &mut Watch, format: Format) -> Result<Option<RunResult>, Failure> {
+    let mut progress = (format == Format::Text).then(Progress::new);
+    let mut result = None;
+    while let Some(update) = watch.next().await? {
+        match (&update, &mut progress) {
+            (Update::Event(event), None) => output::document(event),
+            (Update::Chunk { task, chunk }, None) => output::document(&json!({ "chunk": chunk, "task": task })),
+            (Update::Event(event), Some(progress)) => show(progress, event),
+            (Update::Chunk { task, chunk }, Some(progress)) => progress.chunk(task, chunk),
+        }
+        if let Update::Event(event) = &update {
+            result = event.body.result().cloned().or(result);
+        }
+    }
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    Ok(result)
+}
+
+fn show(progress: &mut Progress, event: &Event) {
+    match &event.body {
+        Body::Accepted(_) => progress.say(&format!("run {} accepted", event.run)),
+        Body::StepCompleted(ended) | Body::StepFailed(ended) => {
+            let took = coarse(std::time::Duration::from_millis(ended.answer.elapsed_ms));
+            let line = match (&ended.answer.status, &ended.answer.error) {
+                (AnswerStatus::Completed, _) => {
+                    let tokens = ended.answer.usage.output_tokens;
+                    format!("answered in {took}, {tokens} tokens, by {}", ended.answer.model)
+                }
+                (AnswerStatus::Canceled, _) => "canceled".to_owned(),
+                (AnswerStatus::Failed, Some(error)) => format!("failed after {took}: {}", error.message),
+                (AnswerStatus::Failed, None) => format!("failed after {took}"),
+            };
+            progress.end(&ended.task, ended.answer.status, &line);
+        }
+        Body::Canceling(_) => progress.say("canceling"),
+        Body::Rejected(_) | Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
+    }
+    for effect in &event.effects {
+        if let Effect::Dispatch { task, .. } = effect {
+            progress.begin(task);
+        }
+    }
+}
+
+/// The answer for a person: the text on stdout, what is to be said about it on stderr.
+pub(crate) fn print_result(result: &RunResult) {
+    if result.simulated && !result.text.is_empty() {
+        output::data("SIMULATED: no real model wrote this answer.\n");
+    }
+    if !result.text.is_empty() {
+        output::data(result.text.trim_end());
+    }
+    let took = coarse(std::time::Duration::from_millis(result.elapsed_ms));
+    let answered = result.answers.iter().filter(|answer| answer.status == AnswerStatus::Completed).count();
+    let simulated = if result.simulated { ", SIMULATED" } else { "" };
+    let about = format!("{answered} of {} agents answered, {} tokens{simulated}", result.answers.len(), result.usage.output_tokens);
+    match (&result.reason, result.status) {
+        (_, RunState::Completed) => output::note(&format!("\nrun {} completed in {took}: {about}", result.run.short())),
+        (Some(reason), status) => output::note(&format!("\nrun {} {status} after {took}: {reason}", result.run.short())),
+        (None, status) => output::note(&format!("\nrun {} {status} after {took}", result.run.short())),
+    }
+}

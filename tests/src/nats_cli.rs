@@ -1,0 +1,32 @@
+//! The real `nats` CLI, as a person uses it: without credentials.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::tools;
+
+/// What a command of the CLI printed.
+#[derive(Debug, Clone)]
+pub struct Printed {
+    /// Its stdout.
+    pub out: String,
+    /// Its stderr.
+    pub err: String,
+    /// Whether it ended with 0.
+    pub ok: bool,
+}
+
+/// Runs `nats --server <url> <arguments>`.
+pub async fn nats(url: &str, arguments: &[&str]) -> Printed {
+    let mut command = Command::new(tools::installed("nats"));
+    command.args(["--server", url]).args(arguments).env_remove("NATS_URL").env_remove("NATS_CONTEXT");
+    // Contexts of the person who runs the tests are none of their business.
+    command.env("XDG_CONFIG_HOME", std::env::temp_dir().join("swarm-tests-no-contexts"));
+    let running = tokio::task::spawn_blocking(move || command.output());
+    let output: Output = tokio::time::timeout(Duration::from_secs(120), running).await.expect("nats ends").unwrap().unwrap();
+    Printed {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ok: output.status.success(),
+    }
+}

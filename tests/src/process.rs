@@ -1,0 +1,104 @@
+//! A process under test: its output is kept, it is killed when the test ends.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::eventually;
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    child: std::process::Child,
+    log: PathBuf,
+    out: PathBuf,
+}
+
+impl Process {
+    /// Starts a command; what it writes goes to files in `folder` named after `name`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(name: &str, mut command: Command, folder: &Path) -> Self {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let log = folder.join(format!("{name}-{}.err", &unique[..8]));
+        let out = log.with_extension("out");
+        command.stderr(File::create(&log).unwrap()).stdout(File::create(&out).unwrap());
+        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log, out }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to stderr so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it wrote to stdout so far.
+    #[must_use]
+    pub fn out(&self) -> String {
+        std::fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    /// Waits until its log holds a text.
+    pub async fn says(&self, text: &str, patience: Duration) {
+        let found = eventually_or_log(self, text, patience).await;
+        assert!(found, "no `{text}` within {patience:?} in:\n{}", self.log());
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        kill(pid, signal).unwrap_or_else(|error| panic!("{signal} to {pid}: {error}"));
+    }
+
+    /// Kills it at once, as `kill -9` does, and waits until it is gone.
+    pub fn kill_9(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().expect("a killed process ends");
+    }
+
+    /// Waits for its end.
+    pub async fn ends(&mut self, patience: Duration) -> ExitStatus {
+        let log = self.log.clone();
+        let child = &mut self.child;
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(std::time::Instant::now() < deadline, "still running after {patience:?}:\n{}", said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn eventually_or_log(process: &Process, text: &str, patience: Duration) -> bool {
+    let looking = eventually(text, patience * 2, || async { process.log().contains(text).then_some(()) });
+    tokio::time::timeout(patience, looking).await.is_ok()
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.child.kill().unwrap_or_default();
+            self.child.wait().map(drop).unwrap_or_default();
+        }
+        if std::thread::panicking() {
+            // The reader of a failed test wants to know what its processes said.
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}

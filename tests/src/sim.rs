@@ -1,0 +1,59 @@
+//! The simulated Ollama, as a process of its own.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::{eventually, tools};
+
+/// A running ollama-sim.
+#[derive(Debug)]
+pub struct Sim {
+    process: Process,
+    listen: String,
+    control: String,
+}
+
+impl Sim {
+    /// Starts one with these further arguments, such as `["--latency", "200ms"]`.
+    pub async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let ports = folder.join(format!("sim-{}.json", uuid::Uuid::new_v4()));
+        let mut command = Command::new(tools::built("ollama-sim"));
+        command.args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--ports-file"]).arg(&ports).args(arguments);
+        let process = Process::start("ollama-sim", command, folder);
+        let (listen, control) = eventually("ollama-sim listens", Duration::from_secs(10), || async {
+            let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
+            Some((ports["listen"].as_str()?.to_owned(), ports["control"].as_str()?.to_owned()))
+        })
+        .await;
+        Self { process, listen, control }
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its request log, oldest first.
+    pub async fn log(&self) -> Vec<Value> {
+        let url = format!("http://{}/sim/log", self.control);
+        let log: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        log["requests"].as_array().unwrap().clone()
+    }
+
+    /// The chat requests of its log in some state.
+    pub async fn chats(&self, state: &str) -> Vec<Value> {
+        let log = self.log().await;
+        log.into_iter().filter(|entry| entry["path"] == "/api/chat" && entry["state"] == state).collect()
+    }
+}
