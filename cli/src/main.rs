@@ -8,7 +8,7 @@ use clap::Parser as _;
 use swarm_bus::Role;
 use swarm_client::Client;
 
-use args::{Cli, Command, Global};
+use args::{Cli, Command, Global, UpArgs};
 use config::Config;
 use connect::{COMMAND_PATIENCE, connect};
 use exit::Failure;
@@ -64,7 +64,7 @@ async fn client(global: &Global, config: &Config) -> Result<Client, Failure> {
 /// Roles say what they do; a command's own words are its output.
 fn default_level(command: &Command) -> &'static str {
     match command {
-        Command::Up(_) | Command::Coordinator | Command::Agent { .. } => "info",
-        Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
+        Command::Up(UpArgs { run: None, .. }) | Command::Coordinator | Command::Agent { .. } => "info",
+        Command::Up(_) | Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
     }
 }

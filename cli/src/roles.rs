@@ -166,7 +166,7 @@ fn stop_on_signal(shutdown: &Shutdown, drain: Duration) {
             Err(error) => tracing::error!(error = format!("{error:#}"), "stopping"),
         }
         shutdown.stop.cancel();
-        if let Ok(stop) = signals::stop().await {
+        if let Ok(stop) = signals::signal_only().await {
             tracing::info!(?stop, "stopping at once: running work is handed back");
             shutdown.hand_back.cancel();
         }

@@ -28,6 +28,9 @@ use home::Home;
 /// The whole team is waited for this long.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What roles log while one run is shown: that their models are simulated is said by the answer.
+const QUIET_ROLES: &str = "error";
+
 /// What the children of `up` have in common.
 struct Team<'a> {
     global: &'a Global,
@@ -37,13 +40,15 @@ struct Team<'a> {
     children: Children,
     /// Settings for the children's environment.
     environment: Vec<(String, String)>,
+    /// Whether it is all for one run, whose progress is what a person wants to see.
+    one_run: bool,
 }
 
 /// Starts the stack, and runs until Ctrl-C or, with `--run`, until that run has ended.
 pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result<(), Failure> {
     let home = Home::open(&data_dir::path()?)?;
     let url = server_url(global, &loaded.config)?;
-    let mut team = Team { global, loaded, url, home, children: Children::default(), environment: Vec::new() };
+    let mut team = Team { global, loaded, url, home, children: Children::default(), environment: Vec::new(), one_run: args.run.is_some() };
     let ended = tokio::select! {
         ended = team.serve(&args) => ended,
         stop = signals::stop() => {
@@ -128,6 +133,9 @@ impl Team<'_> {
         let binary = std::env::current_exe()
             .map_err(|error| Failure::from(anyhow::anyhow!("the path of this program is unknown: {error}")))?;
         let mut command = tokio::process::Command::new(binary);
+        if self.one_run {
+            command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_unset| QUIET_ROLES.to_owned()));
+        }
         command.args(arguments).arg("--nats").arg(&self.url).stdin(Stdio::piped());
         if let Some(file) = &self.loaded.file {
             command.arg("--config").arg(file);

@@ -128,7 +128,13 @@ fn spawn(name: &str, command: &mut Command) -> Result<tokio::process::Child, Fai
 async fn pass_on(name: String, stream: impl AsyncRead + Unpin) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        output::note(&format!("{name:<17}| {line}"));
+        // What a server says when all is well is for those who ask for it; so is that the passwords, which the
+        // environment holds, are not hashed.
+        if line.contains("[INF]") || line.contains("Plaintext passwords") {
+            tracing::debug!(child = name, line);
+        } else {
+            output::note(&format!("{name:<17}| {line}"));
+        }
     }
 }
 
@@ -143,6 +149,8 @@ async fn supervise(
     let mut delay = FIRST_DELAY;
     loop {
         let born = Instant::now();
+        // Held open while the process lives, and taken out first: waiting for a child closes its stdin.
+        let _stdin = process.stdin.take();
         let status = tokio::select! {
             status = process.wait() => status,
             () = stop.cancelled() => return end(&name, process).await,

@@ -1,3 +1,13 @@
 //! End-to-end tests: one binary, real processes, a real nats-server, the users of `nats.conf`.
 
+mod bad_input;
+mod cancel;
+mod commands;
+mod faults;
 mod main_job;
+mod rights;
+mod sharing;
+mod up;
+
+/// Arguments of a simulator that answers at once.
+const FAST: [&str; 4] = ["--latency", "0ms", "--tokens-per-second", "0"];
