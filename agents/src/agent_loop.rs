@@ -48,8 +48,19 @@ impl AgentLoop {
     /// A loop at its beginning.
     #[must_use]
     pub fn new(settings: Settings, work: &Work) -> Self {
-        let messages = vec![Message::system(settings.prompt.trim()), Message::user(task_text(work))];
-        Self { settings, messages, turns: 0, answer: None, usage: Usage::default(), elapsed_ms: 0, simulated: false }
+        let messages = vec![
+            Message::system(settings.prompt.trim()),
+            Message::user(task_text(work)),
+        ];
+        Self {
+            settings,
+            messages,
+            turns: 0,
+            answer: None,
+            usage: Usage::default(),
+            elapsed_ms: 0,
+            simulated: false,
+        }
     }
 
     /// Takes a finished turn, from the model or from the journal.
@@ -73,7 +84,10 @@ impl AgentLoop {
             return Step::Answer(answer.clone());
         }
         if self.turns >= self.settings.max_iterations.max(1) {
-            let message = format!("the model {} gave an empty answer {} times", self.settings.model, self.turns);
+            let message = format!(
+                "the model {} gave an empty answer {} times",
+                self.settings.model, self.turns
+            );
             return Step::Fail(ErrorBody::new(Code::EmptyAnswer, message));
         }
         Step::Ask(ChatRequest {
@@ -137,38 +151,79 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { prompt: "You are.\n".into(), model: "m".into(), max_iterations: 2, num_predict: 9 }
+        Settings {
+            prompt: "You are.\n".into(),
+            model: "m".into(),
+            max_iterations: 2,
+            num_predict: 9,
+        }
     }
 
     fn turn(text: &str) -> ModelTurn {
-        let usage = Usage { input_tokens: 3, output_tokens: 4, model_calls: 1, tool_calls: 0 };
-        ModelTurn { model: "m".into(), text: text.into(), tool_calls: vec![], usage, elapsed_ms: 10, simulated: true }
+        let usage = Usage {
+            input_tokens: 3,
+            output_tokens: 4,
+            model_calls: 1,
+            tool_calls: 0,
+        };
+        ModelTurn {
+            model: "m".into(),
+            text: text.into(),
+            tool_calls: vec![],
+            usage,
+            elapsed_ms: 10,
+            simulated: true,
+        }
     }
 
     #[test]
     fn one_turn_answers() {
         let mut agent = AgentLoop::new(settings(), &work(Some("Because.")));
-        let messages = vec![Message::system("You are."), Message::user("Why?\n\n# Context\n\nBecause.")];
-        assert_eq!(agent.step(), Step::Ask(ChatRequest { model: "m".into(), messages, num_predict: 9 }));
+        let messages = vec![
+            Message::system("You are."),
+            Message::user("Why?\n\n# Context\n\nBecause."),
+        ];
+        assert_eq!(
+            agent.step(),
+            Step::Ask(ChatRequest {
+                model: "m".into(),
+                messages,
+                num_predict: 9
+            })
+        );
         agent.take(&turn(" So. "));
         assert_eq!(agent.step(), Step::Answer("So.".into()));
-        assert_eq!((agent.usage().model_calls, agent.elapsed_ms(), agent.simulated()), (1, 10, true));
+        assert_eq!(
+            (
+                agent.usage().model_calls,
+                agent.elapsed_ms(),
+                agent.simulated()
+            ),
+            (1, 10, true)
+        );
     }
 
     #[test]
     fn an_empty_answer_is_asked_for_again_and_then_fails() {
         let mut agent = AgentLoop::new(settings(), &work(None));
         agent.take(&turn("  "));
-        let Step::Ask(request) = agent.step() else { panic!() };
+        let Step::Ask(request) = agent.step() else {
+            panic!()
+        };
         assert_eq!(request.messages.last(), Some(&Message::user(EMPTY_ANSWER)));
         agent.take(&turn(""));
-        let Step::Fail(error) = agent.step() else { panic!() };
+        let Step::Fail(error) = agent.step() else {
+            panic!()
+        };
         assert_eq!(error.code, "SW-MODEL-EMPTY");
     }
 
     #[test]
     fn a_replayed_journal_leads_to_the_same_step() {
-        let (mut live, mut replayed) = (AgentLoop::new(settings(), &work(None)), AgentLoop::new(settings(), &work(None)));
+        let (mut live, mut replayed) = (
+            AgentLoop::new(settings(), &work(None)),
+            AgentLoop::new(settings(), &work(None)),
+        );
         live.take(&turn(""));
         replayed.take(&turn(""));
         assert_eq!(live.step(), replayed.step());

@@ -70,7 +70,12 @@ mod tests {
     fn prompts_say_who_the_agent_is() {
         for role in &ROLES {
             let kind = role.name.trim_end_matches("_agent");
-            assert!(role.prompt.starts_with(&format!("You are the {kind} agent")), "{}", role.name);
+            assert!(
+                role.prompt
+                    .starts_with(&format!("You are the {kind} agent")),
+                "{}",
+                role.name
+            );
         }
     }
 }

@@ -84,7 +84,12 @@ impl Worker {
     #[must_use]
     pub fn new(bus: Bus, model: Arc<dyn ChatModel>, options: Options) -> Self {
         let presence = Presence::new(&options);
-        Self { bus, model, options, presence }
+        Self {
+            bus,
+            model,
+            options,
+            presence,
+        }
     }
 
     /// Says on the card whether the model host is a simulator.
@@ -98,7 +103,12 @@ impl Worker {
     /// # Errors
     /// When the connection is closed for good, or the coordinator refuses this instance.
     pub async fn run(self, shutdown: Shutdown) -> Result<bool, WorkerError> {
-        let Self { bus, model, options, presence } = self;
+        let Self {
+            bus,
+            model,
+            options,
+            presence,
+        } = self;
         let cancels = Cancels::listen(&bus).await?;
         let loop_options = work_loop::Options {
             stream: topology::WORK,
@@ -106,7 +116,14 @@ impl Worker {
             slots: usize::try_from(options.slots).unwrap_or(1).max(1),
             drain: options.drain,
         };
-        let shared = Arc::new(Shared { bus: bus.clone(), model, options, presence: presence.clone(), cancels, shutdown: shutdown.clone() });
+        let shared = Arc::new(Shared {
+            bus: bus.clone(),
+            model,
+            options,
+            presence: presence.clone(),
+            cancels,
+            shutdown: shutdown.clone(),
+        });
         let working = work_loop::run(&bus, loop_options, shutdown.clone(), move |delivery| {
             attempt::work_on(Arc::clone(&shared), delivery)
         });

@@ -27,7 +27,10 @@ impl Bus {
         let subject = format!("$KV.{AGENTS_BUCKET}.{}", card.key());
         match Outgoing::json(&subject, card, TraceParent::root()) {
             Ok(message) => self.send(message).await,
-            Err(error) => Err(RequestError::NotSent { subject, detail: error.to_string() }),
+            Err(error) => Err(RequestError::NotSent {
+                subject,
+                detail: error.to_string(),
+            }),
         }
     }
 
@@ -35,9 +38,14 @@ impl Bus {
     ///
     /// # Errors
     /// When the connection is closed.
-    pub async fn remove_card(&self, agent: &AgentName, instance: &InstanceId) -> Result<(), RequestError> {
+    pub async fn remove_card(
+        &self,
+        agent: &AgentName,
+        instance: &InstanceId,
+    ) -> Result<(), RequestError> {
         let subject = format!("$KV.{AGENTS_BUCKET}.{}", card::key(agent, instance));
-        self.send(Outgoing::new(subject, "", TraceParent::root()).header("KV-Operation", "DEL")).await
+        self.send(Outgoing::new(subject, "", TraceParent::root()).header("KV-Operation", "DEL"))
+            .await
     }
 
     /// Watches all cards.
@@ -45,16 +53,26 @@ impl Bus {
     /// # Errors
     /// When the bucket is not there.
     pub async fn watch_cards(&self) -> Result<Watch, WatchError> {
-        self.watch(AGENTS_STREAM, &format!("$KV.{AGENTS_BUCKET}.>"), Content::Whole).await
+        self.watch(
+            AGENTS_STREAM,
+            &format!("$KV.{AGENTS_BUCKET}.>"),
+            Content::Whole,
+        )
+        .await
     }
 }
 
 /// What a message of [`Bus::watch_cards`] says; nothing when it is no card.
 #[must_use]
 pub fn read_change(message: &Watched) -> Option<Change> {
-    let key = message.subject.strip_prefix("$KV.")?.strip_prefix(AGENTS_BUCKET)?.strip_prefix('.')?;
+    let key = message
+        .subject
+        .strip_prefix("$KV.")?
+        .strip_prefix(AGENTS_BUCKET)?
+        .strip_prefix('.')?;
     // Deleted by hand (KV-Operation), or by age: the server's marker says so in Nats-Marker-Reason (ADR-43).
-    let gone = message.headers.contains_key("KV-Operation") || message.headers.contains_key("Nats-Marker-Reason");
+    let gone = message.headers.contains_key("KV-Operation")
+        || message.headers.contains_key("Nats-Marker-Reason");
     if gone {
         return Some(Change::Gone(key.to_owned()));
     }

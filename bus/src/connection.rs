@@ -82,7 +82,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nothing answered.
-    #[error("no NATS server at {url} ({detail}); start one with `swarm up`, or name another with --nats or NATS_URL")]
+    #[error(
+        "no NATS server at {url} ({detail}); start one with `swarm up`, or name another with --nats or NATS_URL"
+    )]
     Unreachable {
         /// What was tried, without credentials.
         url: String,
@@ -90,7 +92,9 @@ pub enum ConnectError {
         detail: String,
     },
     /// The server refused the login.
-    #[error("the NATS server at {url} refused the login of user `{user}`: set {variable}, or take the credentials.env that `swarm up` made")]
+    #[error(
+        "the NATS server at {url} refused the login of user `{user}`: set {variable}, or take the credentials.env that `swarm up` made"
+    )]
     Refused {
         /// What was tried, without credentials.
         url: String,
@@ -103,7 +107,9 @@ pub enum ConnectError {
     #[error("the credentials cannot be used: {0}")]
     Creds(String),
     /// The server has no JetStream.
-    #[error("the NATS server at {url} runs without JetStream: start it with the nats.conf of Swarm (`swarm up` does), or with -js")]
+    #[error(
+        "the NATS server at {url} runs without JetStream: start it with the nats.conf of Swarm (`swarm up` does), or with -js"
+    )]
     NoJetStream {
         /// What was tried, without credentials.
         url: String,
@@ -165,22 +171,36 @@ impl Bus {
         let deadline = Instant::now() + options.patience;
         let (count, connections) = watch::channel(0);
         let client = loop {
-            match client_options(&options, count.clone())?.connect(servers(&options.url)).await {
+            match client_options(&options, count.clone())?
+                .connect(servers(&options.url))
+                .await
+            {
                 Ok(client) => break client,
                 Err(error) => {
-                    let refused = matches!(error.kind(), async_nats::ConnectErrorKind::Authentication | async_nats::ConnectErrorKind::AuthorizationViolation);
+                    let refused = matches!(
+                        error.kind(),
+                        async_nats::ConnectErrorKind::Authentication
+                            | async_nats::ConnectErrorKind::AuthorizationViolation
+                    );
                     if refused {
                         return Err(refusal(&options, url));
                     }
                     if Instant::now() + FIRST_CONNECTION_PAUSE > deadline {
-                        return Err(ConnectError::Unreachable { url, detail: root_cause(&error) });
+                        return Err(ConnectError::Unreachable {
+                            url,
+                            detail: root_cause(&error),
+                        });
                     }
                     tracing::debug!(%error, url, "not connected yet");
                     tokio::time::sleep(FIRST_CONNECTION_PAUSE).await;
                 }
             }
         };
-        let bus = Self { client, connections, role: options.role };
+        let bus = Self {
+            client,
+            connections,
+            role: options.role,
+        };
         bus.check_server(url, deadline).await?;
         Ok(bus)
     }
@@ -208,7 +228,11 @@ impl Bus {
     /// # Errors
     /// When the connection is closed.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscription, RequestError> {
-        let subscriber = self.client.subscribe(subject.to_owned()).await.map_err(|error| not_sent(subject, &error))?;
+        let subscriber = self
+            .client
+            .subscribe(subject.to_owned())
+            .await
+            .map_err(|error| not_sent(subject, &error))?;
         Ok(Subscription::new(subscriber))
     }
 
@@ -216,9 +240,18 @@ impl Bus {
     ///
     /// # Errors
     /// When the connection is closed.
-    pub async fn queue_subscribe(&self, subject: &str, group: &str) -> Result<Subscription, RequestError> {
-        let subscribed = self.client.queue_subscribe(subject.to_owned(), group.to_owned()).await;
-        Ok(Subscription::new(subscribed.map_err(|error| not_sent(subject, &error))?))
+    pub async fn queue_subscribe(
+        &self,
+        subject: &str,
+        group: &str,
+    ) -> Result<Subscription, RequestError> {
+        let subscribed = self
+            .client
+            .queue_subscribe(subject.to_owned(), group.to_owned())
+            .await;
+        Ok(Subscription::new(
+            subscribed.map_err(|error| not_sent(subject, &error))?,
+        ))
     }
 
     /// Sends a message that nobody confirms.
@@ -226,14 +259,32 @@ impl Bus {
     /// # Errors
     /// When the connection is closed or the message is larger than the server takes.
     pub async fn send(&self, message: Outgoing) -> Result<(), RequestError> {
-        let Outgoing { subject, payload, headers } = message;
-        let sent = self.client.publish_with_headers(subject.clone(), headers, payload).await;
+        let Outgoing {
+            subject,
+            payload,
+            headers,
+        } = message;
+        let sent = self
+            .client
+            .publish_with_headers(subject.clone(), headers, payload)
+            .await;
         sent.map_err(|error| not_sent(&subject, &error))
     }
 
-    pub(crate) async fn send_with_reply(&self, message: Outgoing, reply: &str) -> Result<(), RequestError> {
-        let Outgoing { subject, payload, headers } = message;
-        let sent = self.client.publish_with_reply_and_headers(subject.clone(), reply.to_owned(), headers, payload).await;
+    pub(crate) async fn send_with_reply(
+        &self,
+        message: Outgoing,
+        reply: &str,
+    ) -> Result<(), RequestError> {
+        let Outgoing {
+            subject,
+            payload,
+            headers,
+        } = message;
+        let sent = self
+            .client
+            .publish_with_reply_and_headers(subject.clone(), reply.to_owned(), headers, payload)
+            .await;
         sent.map_err(|error| not_sent(&subject, &error))
     }
 
@@ -241,14 +292,28 @@ impl Bus {
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn request(&self, message: Outgoing, timeout: Duration) -> Result<Incoming, RequestError> {
-        let Outgoing { subject, payload, headers } = message;
-        let request = async_nats::Request::new().payload(payload).headers(headers).timeout(Some(timeout));
+    pub async fn request(
+        &self,
+        message: Outgoing,
+        timeout: Duration,
+    ) -> Result<Incoming, RequestError> {
+        let Outgoing {
+            subject,
+            payload,
+            headers,
+        } = message;
+        let request = async_nats::Request::new()
+            .payload(payload)
+            .headers(headers)
+            .timeout(Some(timeout));
         match self.client.send_request(subject.clone(), request).await {
             Ok(message) => Ok(message.into()),
             Err(error) => Err(match error.kind() {
                 async_nats::RequestErrorKind::NoResponders => RequestError::NoResponders(subject),
-                async_nats::RequestErrorKind::TimedOut => RequestError::TimedOut { subject, after: timeout },
+                async_nats::RequestErrorKind::TimedOut => RequestError::TimedOut {
+                    subject,
+                    after: timeout,
+                },
                 _ => not_sent(&subject, &error),
             }),
         }
@@ -267,8 +332,16 @@ impl Bus {
         self.client.new_inbox()
     }
 
-    pub(crate) async fn api_request(&self, subject: &str, payload: Vec<u8>) -> Result<Incoming, RequestError> {
-        self.request(Outgoing::new(subject, payload, TraceParent::root()), REQUEST_TIMEOUT).await
+    pub(crate) async fn api_request(
+        &self,
+        subject: &str,
+        payload: Vec<u8>,
+    ) -> Result<Incoming, RequestError> {
+        self.request(
+            Outgoing::new(subject, payload, TraceParent::root()),
+            REQUEST_TIMEOUT,
+        )
+        .await
     }
 
     async fn check_server(&self, url: String, deadline: Instant) -> Result<(), ConnectError> {
@@ -285,17 +358,34 @@ impl Bus {
         let info = loop {
             match self.api_request("$JS.API.INFO", Vec::new()).await {
                 Ok(reply) => break reply,
-                Err(RequestError::NoResponders(_)) if !self.client.server_info().jetstream => return Err(ConnectError::NoJetStream { url }),
+                Err(RequestError::NoResponders(_)) if !self.client.server_info().jetstream => {
+                    return Err(ConnectError::NoJetStream { url });
+                }
                 // JetStream answers a little later than the server does.
-                Err(error) if Instant::now() > deadline => return Err(ConnectError::Unreachable { url, detail: error.to_string() }),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(ConnectError::Unreachable {
+                        url,
+                        detail: error.to_string(),
+                    });
+                }
                 Err(_) => tokio::time::sleep(FIRST_CONNECTION_PAUSE).await,
             }
         };
-        match serde_json::from_slice::<api::Reply<Info>>(info.payload()).map(api::Reply::into_result) {
+        match serde_json::from_slice::<api::Reply<Info>>(info.payload())
+            .map(api::Reply::into_result)
+        {
             Ok(Ok(info)) if info.api.level >= MIN_API_LEVEL => Ok(()),
-            Ok(Err(error)) if error.err_code == api::NOT_ENABLED_FOR_ACCOUNT => Err(ConnectError::NoJetStream { url }),
-            Ok(_) => Err(ConnectError::TooOld { url, version: self.server_version() }),
-            Err(error) => Err(ConnectError::Unreachable { url, detail: format!("its answer is not understood: {error}") }),
+            Ok(Err(error)) if error.err_code == api::NOT_ENABLED_FOR_ACCOUNT => {
+                Err(ConnectError::NoJetStream { url })
+            }
+            Ok(_) => Err(ConnectError::TooOld {
+                url,
+                version: self.server_version(),
+            }),
+            Err(error) => Err(ConnectError::Unreachable {
+                url,
+                detail: format!("its answer is not understood: {error}"),
+            }),
         }
     }
 }
@@ -303,10 +393,16 @@ impl Bus {
 const FIRST_CONNECTION_PAUSE: Duration = Duration::from_millis(100);
 
 fn servers(url: &str) -> Vec<String> {
-    url.split(',').map(|server| server.trim().to_owned()).filter(|server| !server.is_empty()).collect()
+    url.split(',')
+        .map(|server| server.trim().to_owned())
+        .filter(|server| !server.is_empty())
+        .collect()
 }
 
-fn client_options(options: &Options, connections: watch::Sender<u64>) -> Result<async_nats::ConnectOptions, ConnectError> {
+fn client_options(
+    options: &Options,
+    connections: watch::Sender<u64>,
+) -> Result<async_nats::ConnectOptions, ConnectError> {
     let role = options.role;
     let base = async_nats::ConnectOptions::new()
         .name(&options.name)
@@ -318,10 +414,16 @@ fn client_options(options: &Options, connections: watch::Sender<u64>) -> Result<
         .event_callback(move |event| on_event(event, connections.clone()));
     Ok(match &options.login {
         Login::Anonymous => base,
-        Login::Password(password) => base.user_and_password(role.user().to_owned(), password.clone()),
-        Login::UserPassword(user, password) => base.user_and_password(user.clone(), password.clone()),
+        Login::Password(password) => {
+            base.user_and_password(role.user().to_owned(), password.clone())
+        }
+        Login::UserPassword(user, password) => {
+            base.user_and_password(user.clone(), password.clone())
+        }
         Login::Token(token) => base.token(token.clone()),
-        Login::Creds(content) => base.credentials(content).map_err(|error| ConnectError::Creds(error.to_string()))?,
+        Login::Creds(content) => base
+            .credentials(content)
+            .map_err(|error| ConnectError::Creds(error.to_string()))?,
     })
 }
 
@@ -332,7 +434,9 @@ async fn on_event(event: Event, connections: watch::Sender<u64>) {
             connections.send_modify(|count| *count += 1);
         }
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
-        Event::SlowConsumer(id) => tracing::warn!(id, "messages were dropped: this process does not keep up"),
+        Event::SlowConsumer(id) => {
+            tracing::warn!(id, "messages were dropped: this process does not keep up")
+        }
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server refused something"),
         other => tracing::debug!(%other, "NATS"),
     }
@@ -340,7 +444,11 @@ async fn on_event(event: Event, connections: watch::Sender<u64>) {
 
 fn refusal(options: &Options, url: String) -> ConnectError {
     let user = options.role.user();
-    ConnectError::Refused { url, user, variable: password_variable(options.role) }
+    ConnectError::Refused {
+        url,
+        user,
+        variable: password_variable(options.role),
+    }
 }
 
 /// The variable of the environment that holds a role's password, in `nats.conf` and for the role itself.
@@ -350,7 +458,10 @@ pub fn password_variable(role: Role) -> String {
 }
 
 fn not_sent(subject: &str, error: &dyn std::error::Error) -> RequestError {
-    RequestError::NotSent { subject: subject.to_owned(), detail: root_cause(error) }
+    RequestError::NotSent {
+        subject: subject.to_owned(),
+        detail: root_cause(error),
+    }
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -362,13 +473,19 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn without_credentials(url: &str) -> String {
-    let shown = servers(url).into_iter().map(|server| match (server.find("://"), server.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            let (head, tail) = (server.get(..scheme + 3).unwrap_or_default(), server.get(at + 1..).unwrap_or_default());
-            format!("{head}{tail}")
-        }
-        _ => server,
-    });
+    let shown =
+        servers(url)
+            .into_iter()
+            .map(|server| match (server.find("://"), server.rfind('@')) {
+                (Some(scheme), Some(at)) if at > scheme => {
+                    let (head, tail) = (
+                        server.get(..scheme + 3).unwrap_or_default(),
+                        server.get(at + 1..).unwrap_or_default(),
+                    );
+                    format!("{head}{tail}")
+                }
+                _ => server,
+            });
     shown.collect::<Vec<_>>().join(",")
 }
 
@@ -378,7 +495,13 @@ mod tests {
 
     #[test]
     fn urls_are_shown_without_credentials() {
-        assert_eq!(without_credentials("nats://user:pa@ss@host:4222"), "nats://host:4222");
-        assert_eq!(without_credentials("nats://a:1, nats://b:2"), "nats://a:1,nats://b:2");
+        assert_eq!(
+            without_credentials("nats://user:pa@ss@host:4222"),
+            "nats://host:4222"
+        );
+        assert_eq!(
+            without_credentials("nats://a:1, nats://b:2"),
+            "nats://a:1,nats://b:2"
+        );
     }
 }

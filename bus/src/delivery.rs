@@ -58,7 +58,13 @@ impl Delivery {
     pub(crate) fn new(bus: Bus, message: Incoming) -> Option<Self> {
         let ack_subject = message.reply()?.to_owned();
         let position = parse_ack_subject(&ack_subject)?;
-        Some(Self { bus, message, position, ack_subject: Some(ack_subject), progress: None })
+        Some(Self {
+            bus,
+            message,
+            position,
+            ack_subject: Some(ack_subject),
+            progress: None,
+        })
     }
 
     /// Where it stands.
@@ -93,7 +99,9 @@ impl Delivery {
 
     /// Tells the server at once and then every `period` that this is being worked on, until it is settled.
     pub fn keep_alive(&mut self, period: Duration) {
-        let Some(subject) = self.ack_subject.clone() else { return };
+        let Some(subject) = self.ack_subject.clone() else {
+            return;
+        };
         let (bus, trace) = (self.bus.clone(), self.trace());
         let task = tokio::spawn(async move {
             loop {
@@ -127,10 +135,22 @@ impl Delivery {
     ///
     /// # Errors
     /// When the letter was not stored; the message then comes back.
-    pub async fn dead_letter(self, subject: String, error: &ErrorBody, context: DeadContext) -> Result<(), PublishError> {
+    pub async fn dead_letter(
+        self,
+        subject: String,
+        error: &ErrorBody,
+        context: DeadContext,
+    ) -> Result<(), PublishError> {
         let Position { stream, seq, .. } = self.position.clone();
         let DeadContext { run, task, attempt } = context;
-        let origin = Origin { subject: self.subject().to_owned(), stream, seq, run, task, attempt };
+        let origin = Origin {
+            subject: self.subject().to_owned(),
+            stream,
+            seq,
+            run,
+            task,
+            attempt,
+        };
         let id = format!("dead:{}:{}", origin.stream, origin.seq);
         let letter = Dead::new(Timestamp::now(), error, origin, self.payload());
         match Outgoing::json(subject, &letter, self.trace()) {
@@ -146,9 +166,15 @@ impl Delivery {
 
     async fn settle(&mut self, word: String) {
         self.stop_progress();
-        let Some(subject) = self.ack_subject.take() else { return };
+        let Some(subject) = self.ack_subject.take() else {
+            return;
+        };
         // Not confirmed: an ack that is lost only makes the message come back, and its work is known to be done.
-        if let Err(error) = self.bus.send(Outgoing::new(subject, word, self.message.trace())).await {
+        if let Err(error) = self
+            .bus
+            .send(Outgoing::new(subject, word, self.message.trace()))
+            .await
+        {
             tracing::warn!(%error, "a delivery was not settled; it will come back");
         }
     }
@@ -163,10 +189,18 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.stop_progress();
-        let (Some(subject), Ok(runtime)) = (self.ack_subject.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(subject), Ok(runtime)) = (
+            self.ack_subject.take(),
+            tokio::runtime::Handle::try_current(),
+        ) else {
+            return;
+        };
         let (bus, trace) = (self.bus.clone(), self.message.trace());
         runtime.spawn(async move {
-            if let Err(error) = bus.send(Outgoing::new(subject, nak(DROPPED_PAUSE), trace)).await {
+            if let Err(error) = bus
+                .send(Outgoing::new(subject, nak(DROPPED_PAUSE), trace))
+                .await
+            {
                 tracing::debug!(%error, "a dropped delivery was not given back");
             }
         });
@@ -175,7 +209,10 @@ impl Drop for Delivery {
 
 fn nak(after: Duration) -> String {
     // Without a delay the server hands the message out again at once, and failing work would spin.
-    format!("-NAK {{\"delay\": {}}}", after.max(Duration::from_millis(1)).as_nanos())
+    format!(
+        "-NAK {{\"delay\": {}}}",
+        after.max(Duration::from_millis(1)).as_nanos()
+    )
 }
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, with domain and account before the
@@ -187,7 +224,9 @@ fn parse_ack_subject(subject: &str) -> Option<Position> {
         ["$JS", "ACK", _domain, _account, fields @ ..] if fields.len() >= 7 => fields,
         _ => return None,
     };
-    let [stream, _consumer, delivered, seq, _consumer_seq, time, ..] = fields else { return None };
+    let [stream, _consumer, delivered, seq, _consumer_seq, time, ..] = fields else {
+        return None;
+    };
     let nanoseconds: i64 = time.parse().ok()?;
     Some(Position {
         stream: (*stream).to_owned(),

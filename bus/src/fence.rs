@@ -44,7 +44,9 @@ pub enum Verdict {
 /// What the last entry of a journal says to a claim.
 #[must_use]
 pub fn judge(last: Option<&Entry>, claim: &Claim) -> Verdict {
-    let Some(last) = last else { return Verdict::Fresh };
+    let Some(last) = last else {
+        return Verdict::Fresh;
+    };
     if last.attempt < claim.attempt {
         return Verdict::Fresh;
     }
@@ -91,7 +93,11 @@ impl Journal {
     /// Only for the first delivery of a first attempt; a wrong guess shows in the first append.
     #[must_use]
     pub fn assume_empty(bus: &Bus, claim: Claim) -> Self {
-        Self { bus: bus.clone(), claim, last: 0 }
+        Self {
+            bus: bus.clone(),
+            claim,
+            last: 0,
+        }
     }
 
     /// Reads a journal: its entries, oldest first, and what the last one says to the claim.
@@ -99,14 +105,24 @@ impl Journal {
     /// # Errors
     /// When it cannot be read.
     pub async fn open(bus: &Bus, claim: Claim) -> Result<(Self, Vec<Entry>, Verdict), AppendError> {
-        let stored = bus.read_runs(&subjects::journal_fence(claim.run, &claim.task), 1).await?;
+        let stored = bus
+            .read_runs(&subjects::journal_fence(claim.run, &claim.task), 1)
+            .await?;
         let mut entries = Vec::with_capacity(stored.len());
         for message in &stored {
             entries.push(serde_json::from_slice::<Entry>(&message.payload)?);
         }
         let verdict = judge(entries.last(), &claim);
         let last = stored.last().map_or(0, |message| message.seq);
-        Ok((Self { bus: bus.clone(), claim, last }, entries, verdict))
+        Ok((
+            Self {
+                bus: bus.clone(),
+                claim,
+                last,
+            },
+            entries,
+            verdict,
+        ))
     }
 
     /// Appends an entry, trying as long as the stream is full or silent. Its sequence.
@@ -137,11 +153,13 @@ impl Journal {
             self.last = message.seq;
             return Ok(());
         }
-        Err(AppendError::Superseded(match judge(Some(&last), &self.claim) {
-            // Something that this claim did not know stands there: only a new look at the journal helps.
-            Verdict::Fresh | Verdict::Own => Verdict::TakeOver,
-            verdict => verdict,
-        }))
+        Err(AppendError::Superseded(
+            match judge(Some(&last), &self.claim) {
+                // Something that this claim did not know stands there: only a new look at the journal helps.
+                Verdict::Fresh | Verdict::Own => Verdict::TakeOver,
+                verdict => verdict,
+            },
+        ))
     }
 }
 
@@ -153,7 +171,13 @@ mod tests {
     use super::*;
 
     fn claim() -> Claim {
-        Claim { run: RunId::random(), task: "t".parse().unwrap(), attempt: 2, work_seq: 10, delivery: 3 }
+        Claim {
+            run: RunId::random(),
+            task: "t".parse().unwrap(),
+            attempt: 2,
+            work_seq: 10,
+            delivery: 3,
+        }
     }
 
     fn entry(claim: &Claim, attempt: u32, work_seq: u64, delivery: u64, ended: bool) -> Entry {
@@ -185,14 +209,20 @@ mod tests {
             delivery: Some(delivery),
             instance: InstanceId::random(),
             at: Timestamp::now(),
-            body: if ended { Body::Completed(Box::new(answer)) } else { Body::ModelTurn(turn) },
+            body: if ended {
+                Body::Completed(Box::new(answer))
+            } else {
+                Body::ModelTurn(turn)
+            },
         }
     }
 
     #[test]
     fn the_table_decides() {
         let claim = claim();
-        let says = |attempt, work, delivery, ended| judge(Some(&entry(&claim, attempt, work, delivery, ended)), &claim);
+        let says = |attempt, work, delivery, ended| {
+            judge(Some(&entry(&claim, attempt, work, delivery, ended)), &claim)
+        };
         assert_eq!(judge(None, &claim), Verdict::Fresh);
         assert_eq!(says(1, 9, 1, true), Verdict::Fresh);
         assert_eq!(says(2, 10, 3, false), Verdict::Own);

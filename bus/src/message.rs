@@ -24,21 +24,33 @@ impl Outgoing {
     pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>, trace: TraceParent) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(headers::TRACEPARENT, trace.child().to_string());
-        Self { subject: subject.into(), payload: payload.into(), headers }
+        Self {
+            subject: subject.into(),
+            payload: payload.into(),
+            headers,
+        }
     }
 
     /// A message of `document` as JSON.
     ///
     /// # Errors
     /// When the document cannot be written as JSON, which the wire types always can.
-    pub fn json(subject: impl Into<String>, document: &impl Serialize, trace: TraceParent) -> Result<Self, serde_json::Error> {
+    pub fn json(
+        subject: impl Into<String>,
+        document: &impl Serialize,
+        trace: TraceParent,
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self::new(subject, serde_json::to_vec(document)?, trace))
     }
 
     /// The same message with a header; characters that a header cannot hold become spaces.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        let line: String = value.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = value
+            .to_string()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         self.headers.insert(name, line);
         self
     }
@@ -52,7 +64,8 @@ impl Outgoing {
     /// The same message, stored only when the last one on `subject` (may hold wildcards) is `sequence`.
     #[must_use]
     pub fn expect_last(self, subject: impl fmt::Display, sequence: u64) -> Self {
-        self.header(headers::EXPECTED_LAST, sequence).header(headers::EXPECTED_LAST_SUBJECT, subject)
+        self.header(headers::EXPECTED_LAST, sequence)
+            .header(headers::EXPECTED_LAST_SUBJECT, subject)
     }
 
     /// The subject it goes to.
@@ -90,7 +103,11 @@ impl Incoming {
     /// A header's first value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.inner.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+        self.inner
+            .headers
+            .as_ref()?
+            .get(name)
+            .map(async_nats::HeaderValue::as_str)
     }
 
     /// Its trace.
@@ -143,6 +160,8 @@ impl Stream for Subscription {
     type Item = Incoming;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        self.inner.poll_next_unpin(context).map(|message| message.map(Incoming::from))
+        self.inner
+            .poll_next_unpin(context)
+            .map(|message| message.map(Incoming::from))
     }
 }

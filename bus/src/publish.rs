@@ -40,6 +40,14 @@ pub enum PublishError {
     /// No word in time, or nobody there: it may be stored or not.
     #[error("not confirmed")]
     Unconfirmed(#[source] RequestError),
+    /// The message is larger than the server takes; nothing was sent.
+    #[error("{bytes} bytes are too many, the server takes {limit}")]
+    TooLarge {
+        /// Size of the payload.
+        bytes: usize,
+        /// The server's limit, headers included.
+        limit: usize,
+    },
     /// The server refused it for good.
     #[error("{subject} was refused")]
     Server {
@@ -56,9 +64,14 @@ impl PublishError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::Unconfirmed(RequestError::NoResponders(_) | RequestError::TimedOut { .. }) => true,
+            Self::Full { .. }
+            | Self::Unconfirmed(RequestError::NoResponders(_) | RequestError::TimedOut { .. }) => {
+                true
+            }
             Self::Server { error, .. } => error.code == 503,
-            Self::Refused(_) | Self::Unconfirmed(RequestError::NotSent { .. }) => false,
+            Self::Refused(_)
+            | Self::TooLarge { .. }
+            | Self::Unconfirmed(RequestError::NotSent { .. }) => false,
         }
     }
 }
@@ -82,14 +95,30 @@ impl Bus {
     /// See [`PublishError`].
     pub async fn store(&self, message: Outgoing) -> Result<Stored, PublishError> {
         let subject = message.subject.clone();
-        let reply = self.request(message, ACK_TIMEOUT).await.map_err(PublishError::Unconfirmed)?;
-        let parsed: api::Reply<Stored> = serde_json::from_slice(reply.payload()).map_err(|error| {
-            let detail = format!("the answer is no stream's: {error}");
-            PublishError::Unconfirmed(RequestError::NotSent { subject: subject.clone(), detail })
-        })?;
+        let (bytes, limit) = (message.payload.len(), self.max_payload());
+        if bytes > limit {
+            return Err(PublishError::TooLarge { bytes, limit });
+        }
+        let reply = self
+            .request(message, ACK_TIMEOUT)
+            .await
+            .map_err(PublishError::Unconfirmed)?;
+        let parsed: api::Reply<Stored> =
+            serde_json::from_slice(reply.payload()).map_err(|error| {
+                let detail = format!("the answer is no stream's: {error}");
+                PublishError::Unconfirmed(RequestError::NotSent {
+                    subject: subject.clone(),
+                    detail,
+                })
+            })?;
         parsed.into_result().map_err(|error| match error.err_code {
-            api::WRONG_LAST_SEQUENCE | api::WRONG_LAST_SEQUENCE_CONSTANT => PublishError::Refused(subject),
-            api::STREAM_STORE_FAILED => PublishError::Full { subject, detail: error.description },
+            api::WRONG_LAST_SEQUENCE | api::WRONG_LAST_SEQUENCE_CONSTANT => {
+                PublishError::Refused(subject)
+            }
+            api::STREAM_STORE_FAILED => PublishError::Full {
+                subject,
+                detail: error.description,
+            },
             _ => PublishError::Server { subject, error },
         })
     }

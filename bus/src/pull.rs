@@ -17,8 +17,9 @@ const EXPIRES: Duration = Duration::from_secs(30);
 /// The server says this often that it still has the request.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Pause before asking again after the server refused.
-const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// First pause before asking again after the server refused; it doubles up to the longest.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A delivery that arrives while the puller closes goes to somebody else after this pause.
 const STRAY_PAUSE: Duration = Duration::from_millis(10);
@@ -34,12 +35,15 @@ pub struct Puller {
     /// Messages asked for and not yet here.
     outstanding: usize,
     heard: Instant,
-    /// Whether the last answer was a refusal, which is said once.
-    refused: bool,
+    /// The last pause, while the server refuses.
+    refused: Option<Duration>,
 }
 
 /// What an outstanding request brought.
-#[allow(clippy::large_enum_variant, reason = "short-lived, and a delivery is the common case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "short-lived, and a delivery is the common case"
+)]
 enum Outcome {
     Delivered(Delivery),
     /// The request is over; another one may be made at once.
@@ -68,7 +72,7 @@ impl Puller {
             connections,
             outstanding: 0,
             heard: Instant::now(),
-            refused: false,
+            refused: None,
         })
     }
 
@@ -101,16 +105,24 @@ impl Puller {
             match self.sort(incoming) {
                 Outcome::Delivered(delivery) => {
                     self.outstanding = self.outstanding.saturating_sub(1);
-                    self.refused = false;
+                    self.refused = None;
                     return Ok(delivery);
                 }
                 Outcome::Alive => {}
                 Outcome::Over => self.outstanding = 0,
                 Outcome::Refused(reason) => {
-                    if !std::mem::replace(&mut self.refused, true) {
-                        tracing::warn!(subject = self.subject, reason, "nothing can be pulled yet; trying on");
+                    let pause = self.refused.map_or(REFUSED_PAUSE, |pause| {
+                        (pause * 2).min(LONGEST_REFUSED_PAUSE)
+                    });
+                    if pause == LONGEST_REFUSED_PAUSE && self.refused != Some(pause) {
+                        tracing::warn!(
+                            subject = self.subject,
+                            reason,
+                            "nothing can be pulled yet; trying on"
+                        );
                     }
-                    tokio::time::sleep(REFUSED_PAUSE).await;
+                    self.refused = Some(pause);
+                    tokio::time::sleep(pause).await;
                     self.outstanding = 0;
                 }
             }
@@ -149,7 +161,9 @@ impl Puller {
     fn sort(&self, message: Incoming) -> Outcome {
         match message.status() {
             // Whoever knows the inbox could write to it; only a consumer's message counts.
-            None | Some(200) => Delivery::new(self.bus.clone(), message).map_or(Outcome::Alive, Outcome::Delivered),
+            None | Some(200) => {
+                Delivery::new(self.bus.clone(), message).map_or(Outcome::Alive, Outcome::Delivered)
+            }
             Some(100) => Outcome::Alive,
             Some(404 | 408) => Outcome::Over,
             Some(409) if message.description().contains("Leadership Change") => Outcome::Over,
@@ -160,6 +174,9 @@ impl Puller {
     }
 
     fn closed(&self) -> RequestError {
-        RequestError::NotSent { subject: self.subject.clone(), detail: "the connection is closed".to_owned() }
+        RequestError::NotSent {
+            subject: self.subject.clone(),
+            detail: "the connection is closed".to_owned(),
+        }
     }
 }

@@ -58,7 +58,11 @@ impl Bus {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_runs(&self, subject: &str, from: u64) -> Result<Vec<StoredMessage>, ReadError> {
+    pub async fn read_runs(
+        &self,
+        subject: &str,
+        from: u64,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
         let mut messages = Vec::new();
         let mut next = from.max(1);
         loop {
@@ -71,7 +75,12 @@ impl Bus {
     }
 
     /// Reads one batch; whether there is more behind it.
-    async fn read_batch(&self, subject: &str, from: u64, into: &mut Vec<StoredMessage>) -> Result<bool, ReadError> {
+    async fn read_batch(
+        &self,
+        subject: &str,
+        from: u64,
+        into: &mut Vec<StoredMessage>,
+    ) -> Result<bool, ReadError> {
         #[derive(Serialize)]
         struct Request<'a> {
             batch: usize,
@@ -80,21 +89,37 @@ impl Bus {
         }
         let inbox = self.new_inbox();
         let mut replies = self.subscribe(&inbox).await.map_err(ReadError::Request)?;
-        let request = json!(Request { batch: BATCH, seq: from, next_by_subj: subject });
+        let request = json!(Request {
+            batch: BATCH,
+            seq: from,
+            next_by_subj: subject
+        });
         let api = format!("$JS.API.DIRECT.GET.{RUNS}");
         let request = Outgoing::new(&api, request.to_string(), TraceParent::root());
-        self.send_with_reply(request, &inbox).await.map_err(ReadError::Request)?;
+        self.send_with_reply(request, &inbox)
+            .await
+            .map_err(ReadError::Request)?;
         loop {
             let Ok(Some(reply)) = tokio::time::timeout(BATCH_TIMEOUT, replies.next()).await else {
-                return Err(ReadError::Request(RequestError::TimedOut { subject: api, after: BATCH_TIMEOUT }));
+                return Err(ReadError::Request(RequestError::TimedOut {
+                    subject: api,
+                    after: BATCH_TIMEOUT,
+                }));
             };
             match reply.status() {
                 None | Some(200) => into.push(stored(&reply)?),
-                Some(204) => return Ok(reply.header("Nats-Num-Pending").is_some_and(|pending| pending != "0")),
+                Some(204) => {
+                    return Ok(reply
+                        .header("Nats-Num-Pending")
+                        .is_some_and(|pending| pending != "0"));
+                }
                 Some(404) => return Ok(false),
                 Some(503) => return Err(ReadError::Request(RequestError::NoResponders(api))),
                 Some(status) => {
-                    return Err(ReadError::Garbled(format!("{status} {}", reply.description())));
+                    return Err(ReadError::Garbled(format!(
+                        "{status} {}",
+                        reply.description()
+                    )));
                 }
             }
         }
@@ -122,25 +147,48 @@ impl Bus {
         }
         let api = format!("$JS.API.STREAM.MSG.GET.{RUNS}");
         let request = json!({ "last_by_subj": subject }).to_string().into_bytes();
-        let reply = self.api_request(&api, request).await.map_err(ReadError::Request)?;
-        let parsed: api::Reply<Found> =
-            serde_json::from_slice(reply.payload()).map_err(|error| ReadError::Garbled(error.to_string()))?;
+        let reply = self
+            .api_request(&api, request)
+            .await
+            .map_err(ReadError::Request)?;
+        let parsed: api::Reply<Found> = serde_json::from_slice(reply.payload())
+            .map_err(|error| ReadError::Garbled(error.to_string()))?;
         match parsed.into_result() {
             Err(error) if error.err_code == api::MESSAGE_NOT_FOUND => Ok(None),
             Err(error) => Err(ReadError::Server(error)),
             Ok(Found { message }) => {
-                let payload = BASE64_STANDARD.decode(&message.data).map_err(|error| ReadError::Garbled(error.to_string()))?;
-                let head = BASE64_STANDARD.decode(&message.hdrs).map_err(|error| ReadError::Garbled(error.to_string()))?;
+                let payload = BASE64_STANDARD
+                    .decode(&message.data)
+                    .map_err(|error| ReadError::Garbled(error.to_string()))?;
+                let head = BASE64_STANDARD
+                    .decode(&message.hdrs)
+                    .map_err(|error| ReadError::Garbled(error.to_string()))?;
                 let is_event = String::from_utf8_lossy(&head).contains(headers::SUMMARY);
-                Ok(Some(StoredMessage { subject: message.subject, seq: message.seq, payload: payload.into(), is_event }))
+                Ok(Some(StoredMessage {
+                    subject: message.subject,
+                    seq: message.seq,
+                    payload: payload.into(),
+                    is_event,
+                }))
             }
         }
     }
 }
 
 fn stored(reply: &Incoming) -> Result<StoredMessage, ReadError> {
-    let header = |name: &str| reply.header(name).ok_or_else(|| ReadError::Garbled(format!("{name} is missing")));
-    let seq = header("Nats-Sequence")?.parse().map_err(|error| ReadError::Garbled(format!("Nats-Sequence: {error}")))?;
+    let header = |name: &str| {
+        reply
+            .header(name)
+            .ok_or_else(|| ReadError::Garbled(format!("{name} is missing")))
+    };
+    let seq = header("Nats-Sequence")?
+        .parse()
+        .map_err(|error| ReadError::Garbled(format!("Nats-Sequence: {error}")))?;
     let is_event = reply.header(headers::SUMMARY).is_some();
-    Ok(StoredMessage { subject: header("Nats-Subject")?.to_owned(), seq, payload: reply.payload().clone(), is_event })
+    Ok(StoredMessage {
+        subject: header("Nats-Subject")?.to_owned(),
+        seq,
+        payload: reply.payload().clone(),
+        is_event,
+    })
 }

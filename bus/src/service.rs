@@ -79,20 +79,47 @@ impl Service {
     ///
     /// # Errors
     /// When the connection is closed.
-    pub async fn start(bus: &Bus, options: Options, endpoints: &[Endpoint]) -> Result<Self, RequestError> {
+    pub async fn start(
+        bus: &Bus,
+        options: Options,
+        endpoints: &[Endpoint],
+    ) -> Result<Self, RequestError> {
         let (sender, calls) = mpsc::channel(BACKLOG);
-        let service = Self { calls, stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let with_stats = endpoints.iter().map(|endpoint| (*endpoint, Arc::<Stats>::default()));
-        let shared = Arc::new(Shared { options, endpoints: with_stats.collect(), started: Timestamp::now() });
+        let service = Self {
+            calls,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let with_stats = endpoints
+            .iter()
+            .map(|endpoint| (*endpoint, Arc::<Stats>::default()));
+        let shared = Arc::new(Shared {
+            options,
+            endpoints: with_stats.collect(),
+            started: Timestamp::now(),
+        });
         for (endpoint, stats) in &shared.endpoints {
             let requests = bus.queue_subscribe(endpoint.subject, QUEUE_GROUP).await?;
-            let taking = take_calls(bus.clone(), *endpoint, Arc::clone(stats), requests, sender.clone(), service.stop.clone());
+            let taking = take_calls(
+                bus.clone(),
+                *endpoint,
+                Arc::clone(stats),
+                requests,
+                sender.clone(),
+                service.stop.clone(),
+            );
             service.tasks.spawn(taking);
         }
         for verb in Verb::ALL {
             for subject in verb.subjects(&shared.options) {
                 let requests = bus.subscribe(&subject).await?;
-                service.tasks.spawn(answer_verb(bus.clone(), verb, Arc::clone(&shared), requests, service.stop.clone()));
+                service.tasks.spawn(answer_verb(
+                    bus.clone(),
+                    verb,
+                    Arc::clone(&shared),
+                    requests,
+                    service.stop.clone(),
+                ));
             }
         }
         service.tasks.close();
@@ -127,7 +154,9 @@ impl Call {
     pub async fn reply_json(self, document: &impl Serialize) {
         match serde_json::to_vec(document) {
             Ok(body) => self.reply(body, &[]).await,
-            Err(error) => tracing::error!(%error, endpoint = self.endpoint, "a reply could not be written as JSON"),
+            Err(error) => {
+                tracing::error!(%error, endpoint = self.endpoint, "a reply could not be written as JSON")
+            }
         }
     }
 
@@ -163,7 +192,12 @@ impl Drop for Call {
 }
 
 /// An error as an answer: headers for clients, a body for people.
-fn error_message(inbox: &str, error: &ErrorBody, body: &impl Serialize, request: &Incoming) -> Option<Outgoing> {
+fn error_message(
+    inbox: &str,
+    error: &ErrorBody,
+    body: &impl Serialize,
+    request: &Incoming,
+) -> Option<Outgoing> {
     match Outgoing::json(inbox, body, request.trace()) {
         Ok(message) => Some(with_error(message, error)),
         Err(json) => {
@@ -176,8 +210,15 @@ fn error_message(inbox: &str, error: &ErrorBody, body: &impl Serialize, request:
 /// The same message with the headers of a service error.
 #[must_use]
 pub fn with_error(message: Outgoing, error: &ErrorBody) -> Outgoing {
-    let line: String = error.to_string().chars().map(|c| if c.is_ascii() { c } else { '?' }).take(200).collect();
-    message.header(headers::ERROR_CODE, error.status()).header(headers::ERROR, line)
+    let line: String = error
+        .to_string()
+        .chars()
+        .map(|c| if c.is_ascii() { c } else { '?' })
+        .take(200)
+        .collect();
+    message
+        .header(headers::ERROR_CODE, error.status())
+        .header(headers::ERROR, line)
 }
 
 async fn send_reply(bus: &Bus, message: Outgoing) {
@@ -210,7 +251,13 @@ async fn take_calls(
             stats.failed("the reply subject is no inbox");
             continue;
         }
-        let call = Call { endpoint: endpoint.name, request, bus: bus.clone(), stats: Arc::clone(&stats), began: Instant::now() };
+        let call = Call {
+            endpoint: endpoint.name,
+            request,
+            bus: bus.clone(),
+            stats: Arc::clone(&stats),
+            began: Instant::now(),
+        };
         if sender.send(call).await.is_err() {
             return;
         }
@@ -220,7 +267,11 @@ async fn take_calls(
 fn has_safe_reply(request: &Incoming) -> bool {
     let safe = request.reply().is_none_or(subjects::is_inbox);
     if !safe {
-        tracing::warn!(subject = request.subject(), reply = request.reply(), "a request was ignored: its reply subject is no inbox");
+        tracing::warn!(
+            subject = request.subject(),
+            reply = request.reply(),
+            "a request was ignored: its reply subject is no inbox"
+        );
     }
     safe
 }
@@ -242,11 +293,20 @@ impl Verb {
             Self::Stats => "STATS",
         };
         let Options { name, id, .. } = options;
-        [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.{id}")]
+        [
+            format!("$SRV.{verb}"),
+            format!("$SRV.{verb}.{name}"),
+            format!("$SRV.{verb}.{name}.{id}"),
+        ]
     }
 
     fn answer(self, shared: &Shared) -> Value {
-        let Options { name, id, version, description } = &shared.options;
+        let Options {
+            name,
+            id,
+            version,
+            description,
+        } = &shared.options;
         let mut answer = json!({ "name": name, "id": id, "version": version, "metadata": {} });
         let more = match self {
             Self::Ping => json!({ "type": "io.nats.micro.v1.ping_response" }),
@@ -274,14 +334,26 @@ impl Endpoint {
     }
 }
 
-async fn answer_verb(bus: Bus, verb: Verb, shared: Arc<Shared>, mut requests: Subscription, stop: CancellationToken) {
+async fn answer_verb(
+    bus: Bus,
+    verb: Verb,
+    shared: Arc<Shared>,
+    mut requests: Subscription,
+    stop: CancellationToken,
+) {
     loop {
         let request = tokio::select! {
             request = requests.next() => request,
             () = stop.cancelled() => return,
         };
         let Some(request) = request else { return };
-        let Some(inbox) = request.reply().filter(|reply| subjects::is_inbox(reply)) else { continue };
-        send_reply(&bus, Outgoing::new(inbox, verb.answer(&shared).to_string(), request.trace())).await;
+        let Some(inbox) = request.reply().filter(|reply| subjects::is_inbox(reply)) else {
+            continue;
+        };
+        send_reply(
+            &bus,
+            Outgoing::new(inbox, verb.answer(&shared).to_string(), request.trace()),
+        )
+        .await;
     }
 }

@@ -49,7 +49,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { replicas: 1, retention: 30 * DAY, work_ack_wait: Duration::from_secs(30) }
+        Self {
+            replicas: 1,
+            retention: 30 * DAY,
+            work_ack_wait: Duration::from_secs(30),
+        }
     }
 }
 
@@ -84,35 +88,50 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
         Stream { name, config: base }
     };
     vec![
-        stream(INBOX, json!({
-            "subjects": [subjects::SUBMIT, subjects::SUBMIT_TARGET],
-            "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
-            "duplicate_window": nanos(Duration::from_secs(600)),
-        })),
-        stream(RUNS, json!({
-            "subjects": [subjects::RUN_LOGS, subjects::JOURNALS],
-            "retention": "limits", "discard": "new", "max_bytes": 4096 * MIB,
-            "max_age": nanos(settings.retention), "max_msg_size": limits::MAX_RUN_MESSAGE, "allow_direct": true,
-            "republish": { "src": subjects::RUN_LOGS, "dest": subjects::EVENT_REPUBLISH },
-            "duplicate_window": nanos(Duration::from_secs(120).min(settings.retention)),
-        })),
-        stream(WORK, json!({
-            "subjects": [subjects::ALL_WORK],
-            "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
-            "duplicate_window": nanos(Duration::from_secs(600)),
-        })),
-        stream(DEAD, json!({
-            "subjects": [subjects::ALL_DEAD],
-            "retention": "limits", "discard": "old", "max_bytes": 256 * MIB, "max_age": nanos(30 * DAY),
-            "duplicate_window": nanos(Duration::from_secs(600)),
-        })),
-        stream(AGENTS_STREAM, json!({
-            "subjects": [format!("$KV.{AGENTS_BUCKET}.>")],
-            "retention": "limits", "discard": "new", "max_bytes": 64 * MIB, "max_msgs_per_subject": 1,
-            "max_age": nanos(HEARTBEAT * 3), "duplicate_window": nanos(HEARTBEAT * 3),
-            "subject_delete_marker_ttl": nanos(HEARTBEAT * 3), "allow_rollup_hdrs": true, "deny_delete": true,
-            "allow_direct": true, "allow_msg_ttl": true,
-        })),
+        stream(
+            INBOX,
+            json!({
+                "subjects": [subjects::SUBMIT, subjects::SUBMIT_TARGET],
+                "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
+                "duplicate_window": nanos(Duration::from_secs(600)),
+            }),
+        ),
+        stream(
+            RUNS,
+            json!({
+                "subjects": [subjects::RUN_LOGS, subjects::JOURNALS],
+                "retention": "limits", "discard": "new", "max_bytes": 4096 * MIB,
+                "max_age": nanos(settings.retention), "max_msg_size": limits::MAX_RUN_MESSAGE, "allow_direct": true,
+                "republish": { "src": subjects::RUN_LOGS, "dest": subjects::EVENT_REPUBLISH },
+                "duplicate_window": nanos(Duration::from_secs(120).min(settings.retention)),
+            }),
+        ),
+        stream(
+            WORK,
+            json!({
+                "subjects": [subjects::ALL_WORK],
+                "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
+                "duplicate_window": nanos(Duration::from_secs(600)),
+            }),
+        ),
+        stream(
+            DEAD,
+            json!({
+                "subjects": [subjects::ALL_DEAD],
+                "retention": "limits", "discard": "old", "max_bytes": 256 * MIB, "max_age": nanos(30 * DAY),
+                "duplicate_window": nanos(Duration::from_secs(600)),
+            }),
+        ),
+        stream(
+            AGENTS_STREAM,
+            json!({
+                "subjects": [format!("$KV.{AGENTS_BUCKET}.>")],
+                "retention": "limits", "discard": "new", "max_bytes": 64 * MIB, "max_msgs_per_subject": 1,
+                "max_age": nanos(HEARTBEAT * 3), "duplicate_window": nanos(HEARTBEAT * 3),
+                "subject_delete_marker_ttl": nanos(HEARTBEAT * 3), "allow_rollup_hdrs": true, "deny_delete": true,
+                "allow_direct": true, "allow_msg_ttl": true,
+            }),
+        ),
     ]
 }
 
@@ -128,8 +147,16 @@ pub fn coordinator_consumers() -> Vec<Consumer> {
     let inbox = [subjects::SUBMIT, subjects::SUBMIT_TARGET];
     let journal = [subjects::JOURNAL_MESSAGES, subjects::JOURNAL_ENDS];
     vec![
-        Consumer { stream: INBOX, name: SUBMIT_CONSUMER.to_owned(), config: config(SUBMIT_CONSUMER, &inbox) },
-        Consumer { stream: RUNS, name: JOURNAL_CONSUMER.to_owned(), config: config(JOURNAL_CONSUMER, &journal) },
+        Consumer {
+            stream: INBOX,
+            name: SUBMIT_CONSUMER.to_owned(),
+            config: config(SUBMIT_CONSUMER, &inbox),
+        },
+        Consumer {
+            stream: RUNS,
+            name: JOURNAL_CONSUMER.to_owned(),
+            config: config(JOURNAL_CONSUMER, &journal),
+        },
     ]
 }
 
@@ -140,7 +167,11 @@ pub fn work_consumer(agent: &AgentName, settings: &Settings) -> Consumer {
         "durable_name": agent, "filter_subject": subjects::work(agent), "ack_policy": "explicit", "deliver_policy": "all",
         "ack_wait": settings.work_ack_wait.as_nanos() as u64, "max_deliver": -1, "max_ack_pending": 10_000,
     });
-    Consumer { stream: WORK, name: agent.to_string(), config }
+    Consumer {
+        stream: WORK,
+        name: agent.to_string(),
+        config,
+    }
 }
 
 /// Why the topology could not be applied.
@@ -196,7 +227,10 @@ impl Bus {
     ///
     /// # Errors
     /// See [`TopologyError`].
-    pub async fn apply_topology(&self, settings: &Settings) -> Result<(Uuid, Report), TopologyError> {
+    pub async fn apply_topology(
+        &self,
+        settings: &Settings,
+    ) -> Result<(Uuid, Report), TopologyError> {
         let mut report = Report::default();
         for stream in streams(settings) {
             let outcome = self.apply_stream(&stream).await?;
@@ -212,9 +246,14 @@ impl Bus {
     ///
     /// # Errors
     /// See [`TopologyError`].
-    pub async fn apply_work_consumer(&self, agent: &AgentName, settings: &Settings) -> Result<Report, TopologyError> {
+    pub async fn apply_work_consumer(
+        &self,
+        agent: &AgentName,
+        settings: &Settings,
+    ) -> Result<Report, TopologyError> {
         let mut report = Report::default();
-        self.apply_consumer(&work_consumer(agent, settings), &mut report).await?;
+        self.apply_consumer(&work_consumer(agent, settings), &mut report)
+            .await?;
         Ok(report)
     }
 
@@ -232,7 +271,9 @@ impl Bus {
         let mut names: Vec<String> = Vec::new();
         loop {
             let request = json!({ "offset": names.len() });
-            let page: Names = self.api(&format!("$JS.API.CONSUMER.NAMES.{WORK}"), &request, WORK).await?;
+            let page: Names = self
+                .api(&format!("$JS.API.CONSUMER.NAMES.{WORK}"), &request, WORK)
+                .await?;
             let page_names = page.consumers.unwrap_or_default();
             let more = !page_names.is_empty() && names.len() + page_names.len() < page.total;
             names.extend(page_names);
@@ -245,10 +286,14 @@ impl Bus {
     async fn apply_stream(&self, wanted: &Stream) -> Result<Applied, TopologyError> {
         let name = wanted.name;
         let what = format!("stream {name}");
-        let found: Result<Info, _> = self.api(&format!("$JS.API.STREAM.INFO.{name}"), &json!({}), &what).await;
+        let found: Result<Info, _> = self
+            .api(&format!("$JS.API.STREAM.INFO.{name}"), &json!({}), &what)
+            .await;
         let actual = match found {
             Ok(info) => info.config,
-            Err(TopologyError::Refused { error, .. }) if error.err_code == api::STREAM_NOT_FOUND => {
+            Err(TopologyError::Refused { error, .. })
+                if error.err_code == api::STREAM_NOT_FOUND =>
+            {
                 return self.create_stream(wanted, &what).await;
             }
             Err(error) => return Err(error),
@@ -259,9 +304,15 @@ impl Bus {
         }
         let mut merged = Value::Object(actual);
         merge(&mut merged, wanted.config.clone());
-        match self.api::<Info>(&format!("$JS.API.STREAM.UPDATE.{name}"), &merged, &what).await {
+        match self
+            .api::<Info>(&format!("$JS.API.STREAM.UPDATE.{name}"), &merged, &what)
+            .await
+        {
             Ok(_) => Ok(Applied::Updated),
-            Err(TopologyError::Refused { error, .. }) => Ok(Applied::Drifted(format!("{}: {error}", differing.join(", ")))),
+            Err(TopologyError::Refused { error, .. }) => Ok(Applied::Drifted(format!(
+                "{}: {error}",
+                differing.join(", ")
+            ))),
             Err(error) => Err(error),
         }
     }
@@ -270,29 +321,58 @@ impl Bus {
         let mut config = wanted.config.clone();
         if wanted.name == INBOX {
             // The swarm's id: derived run ids hold it, so that two stores never share one.
-            merge(&mut config, json!({ "metadata": { "swarm_id": Uuid::new_v4() } }));
+            merge(
+                &mut config,
+                json!({ "metadata": { "swarm_id": Uuid::new_v4() } }),
+            );
         }
         if wanted.name == AGENTS_STREAM && wanted.config.get("num_replicas") == Some(&json!(1)) {
             // Heartbeats are not worth a sync each. Only at creation, and not with replicas (ADR-56).
             merge(&mut config, json!({ "persist_mode": "async" }));
         }
-        let created: Result<Info, _> = self.api(&format!("$JS.API.STREAM.CREATE.{}", wanted.name), &config, what).await;
+        let created: Result<Info, _> = self
+            .api(
+                &format!("$JS.API.STREAM.CREATE.{}", wanted.name),
+                &config,
+                what,
+            )
+            .await;
         match created {
             Ok(_) => Ok(Applied::Created),
             // Another coordinator was first, and its random id makes the two configurations differ.
-            Err(TopologyError::Refused { error, .. }) if error.err_code == STREAM_NAME_IN_USE => Ok(Applied::Same),
+            Err(TopologyError::Refused { error, .. }) if error.err_code == STREAM_NAME_IN_USE => {
+                Ok(Applied::Same)
+            }
             Err(error) => Err(error),
         }
     }
 
-    async fn apply_consumer(&self, wanted: &Consumer, report: &mut Report) -> Result<(), TopologyError> {
-        let Consumer { stream, name, config } = wanted;
+    async fn apply_consumer(
+        &self,
+        wanted: &Consumer,
+        report: &mut Report,
+    ) -> Result<(), TopologyError> {
+        let Consumer {
+            stream,
+            name,
+            config,
+        } = wanted;
         let what = format!("consumer {name} of {stream}");
-        let found: Result<Info, _> = self.api(&format!("$JS.API.CONSUMER.INFO.{stream}.{name}"), &json!({}), &what).await;
+        let found: Result<Info, _> = self
+            .api(
+                &format!("$JS.API.CONSUMER.INFO.{stream}.{name}"),
+                &json!({}),
+                &what,
+            )
+            .await;
         let existed = match found {
             Ok(info) if differences(config, &info.config).is_empty() => return Ok(()),
             Ok(_) => true,
-            Err(TopologyError::Refused { error, .. }) if error.err_code == api::CONSUMER_NOT_FOUND => false,
+            Err(TopologyError::Refused { error, .. })
+                if error.err_code == api::CONSUMER_NOT_FOUND =>
+            {
+                false
+            }
             Err(error) => return Err(error),
         };
         let request = json!({ "stream_name": stream, "config": config });
@@ -300,7 +380,9 @@ impl Bus {
         let outcome = match self.api::<Info>(&subject, &request, &what).await {
             Ok(_) if existed => Applied::Updated,
             Ok(_) => Applied::Created,
-            Err(TopologyError::Refused { error, .. }) if existed => Applied::Drifted(error.to_string()),
+            Err(TopologyError::Refused { error, .. }) if existed => {
+                Applied::Drifted(error.to_string())
+            }
             Err(error) => return Err(error),
         };
         note(report, what, outcome);
@@ -309,19 +391,43 @@ impl Bus {
 
     async fn swarm_id(&self) -> Result<Uuid, TopologyError> {
         let what = format!("stream {INBOX}");
-        let info: Info = self.api(&format!("$JS.API.STREAM.INFO.{INBOX}"), &json!({}), &what).await?;
-        let id = info.config.get("metadata").and_then(|metadata| metadata.get("swarm_id")).and_then(Value::as_str);
-        id.and_then(|id| id.parse().ok()).ok_or_else(|| TopologyError::Garbled {
-            what,
-            detail: "its metadata holds no swarm_id: it was not made by Swarm".to_owned(),
-        })
+        let info: Info = self
+            .api(&format!("$JS.API.STREAM.INFO.{INBOX}"), &json!({}), &what)
+            .await?;
+        let id = info
+            .config
+            .get("metadata")
+            .and_then(|metadata| metadata.get("swarm_id"))
+            .and_then(Value::as_str);
+        id.and_then(|id| id.parse().ok())
+            .ok_or_else(|| TopologyError::Garbled {
+                what,
+                detail: "its metadata holds no swarm_id: it was not made by Swarm".to_owned(),
+            })
     }
 
-    async fn api<T: serde::de::DeserializeOwned>(&self, subject: &str, body: &Value, what: &str) -> Result<T, TopologyError> {
-        let garbled = |detail: String| TopologyError::Garbled { what: what.to_owned(), detail };
-        let reply = self.api_request(subject, body.to_string().into_bytes()).await.map_err(TopologyError::Request)?;
-        let parsed: api::Reply<T> = serde_json::from_slice(reply.payload()).map_err(|error| garbled(error.to_string()))?;
-        parsed.into_result().map_err(|error| TopologyError::Refused { what: what.to_owned(), error })
+    async fn api<T: serde::de::DeserializeOwned>(
+        &self,
+        subject: &str,
+        body: &Value,
+        what: &str,
+    ) -> Result<T, TopologyError> {
+        let garbled = |detail: String| TopologyError::Garbled {
+            what: what.to_owned(),
+            detail,
+        };
+        let reply = self
+            .api_request(subject, body.to_string().into_bytes())
+            .await
+            .map_err(TopologyError::Request)?;
+        let parsed: api::Reply<T> =
+            serde_json::from_slice(reply.payload()).map_err(|error| garbled(error.to_string()))?;
+        parsed
+            .into_result()
+            .map_err(|error| TopologyError::Refused {
+                what: what.to_owned(),
+                error,
+            })
     }
 }
 
@@ -339,7 +445,9 @@ fn note(report: &mut Report, what: String, outcome: Applied) {
 
 /// The fields of `wanted` that `actual` has otherwise; zero and absent are the same to the server.
 fn differences(wanted: &Value, actual: &Map<String, Value>) -> Vec<String> {
-    let is_zero = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value.as_i64() == Some(0);
+    let is_zero = |value: &Value| {
+        matches!(value, Value::Null | Value::Bool(false)) || value.as_i64() == Some(0)
+    };
     let fields = wanted.as_object().into_iter().flatten();
     fields
         .filter(|(name, value)| match actual.get(*name) {
@@ -353,9 +461,9 @@ fn differences(wanted: &Value, actual: &Map<String, Value>) -> Vec<String> {
 /// Whether `found` holds everything that `wanted` says.
 fn covers(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
-        (Value::Object(found), Value::Object(wanted)) => {
-            wanted.iter().all(|(name, value)| found.get(name).is_some_and(|found| covers(found, value)))
-        }
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, value)| found.get(name).is_some_and(|found| covers(found, value))),
         _ => found == wanted,
     }
 }
@@ -375,18 +483,25 @@ mod tests {
 
     #[test]
     fn reservations_stay_under_four_fifths_of_the_store() {
-        let sum: u64 = streams(&Settings::default()).iter().filter_map(|s| s.config["max_bytes"].as_u64()).sum();
+        let sum: u64 = streams(&Settings::default())
+            .iter()
+            .filter_map(|s| s.config["max_bytes"].as_u64())
+            .sum();
         assert!(sum * 5 <= MAX_FILE_STORE * 4, "{sum}");
     }
 
     #[test]
     fn no_stream_captures_a_request_subject() {
-        let requests = ["ask", "result", "runs", "cancel", "agents", "register"].map(subjects::endpoint);
+        let requests =
+            ["ask", "result", "runs", "cancel", "agents", "register"].map(subjects::endpoint);
         for stream in streams(&Settings::default()) {
             for subject in stream.config["subjects"].as_array().unwrap() {
                 let subject = subject.as_str().unwrap();
                 assert_ne!(subject, "swarm.>");
-                assert!(!requests.iter().any(|request| request == subject), "{subject}");
+                assert!(
+                    !requests.iter().any(|request| request == subject),
+                    "{subject}"
+                );
             }
         }
     }
@@ -395,7 +510,13 @@ mod tests {
     fn differences_are_found_field_by_field() {
         let actual = json!({ "a": 1, "b": { "c": 2, "d": 3 }, "e": [1] });
         let actual = actual.as_object().unwrap();
-        assert_eq!(differences(&json!({ "a": 1, "b": { "c": 2 }, "z": 0 }), actual), Vec::<String>::new());
-        assert_eq!(differences(&json!({ "a": 2, "b": { "c": 2 }, "e": [1, 2] }), actual), ["a", "e"]);
+        assert_eq!(
+            differences(&json!({ "a": 1, "b": { "c": 2 }, "z": 0 }), actual),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            differences(&json!({ "a": 2, "b": { "c": 2 }, "e": [1, 2] }), actual),
+            ["a", "e"]
+        );
     }
 }

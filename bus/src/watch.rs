@@ -54,21 +54,38 @@ impl Bus {
     ///
     /// # Errors
     /// When the stream is not there or the server does not answer.
-    pub async fn watch(&self, stream: &'static str, filter: &str, content: Content) -> Result<Watch, WatchError> {
+    pub async fn watch(
+        &self,
+        stream: &'static str,
+        filter: &str,
+        content: Content,
+    ) -> Result<Watch, WatchError> {
         let failed = |detail: String| WatchError { stream, detail };
         let context = async_nats::jetstream::new(self.client.clone());
-        let found = context.get_stream_no_info(stream).await.map_err(|error| failed(error.to_string()))?;
+        let found = context
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let config = OrderedConfig {
             filter_subject: filter.to_owned(),
             deliver_policy: DeliverPolicy::LastPerSubject,
             headers_only: content == Content::Headers,
             ..OrderedConfig::default()
         };
-        let consumer: Consumer<OrderedConfig> =
-            found.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
+        let consumer: Consumer<OrderedConfig> = found
+            .create_consumer(config)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let initial = consumer.cached_info().num_pending;
-        let messages = consumer.messages().await.map_err(|error| failed(error.to_string()))?;
-        Ok(Watch { messages, stream, initial })
+        let messages = consumer
+            .messages()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Watch {
+            messages,
+            stream,
+            initial,
+        })
     }
 }
 
@@ -83,11 +100,17 @@ impl Watch {
             None => Err(failed(self.stream, "the watch ended".to_owned())),
             Some(Err(error)) => Err(failed(self.stream, error.to_string())),
             Some(Ok(message)) => {
-                let info = message.info().map_err(|error| failed(self.stream, error.to_string()))?;
+                let info = message
+                    .info()
+                    .map_err(|error| failed(self.stream, error.to_string()))?;
                 let (seq, pending) = (info.stream_sequence, info.pending);
-                let headers = message.headers.iter().flat_map(async_nats::HeaderMap::iter).filter_map(|(name, values)| {
-                    Some((name.to_string(), values.first()?.as_str().to_owned()))
-                });
+                let headers = message
+                    .headers
+                    .iter()
+                    .flat_map(async_nats::HeaderMap::iter)
+                    .filter_map(|(name, values)| {
+                        Some((name.to_string(), values.first()?.as_str().to_owned()))
+                    });
                 Ok(Watched {
                     subject: message.subject.to_string(),
                     seq,

@@ -43,7 +43,12 @@ const HAND_BACK_PATIENCE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the connection is closed for good.
-pub async fn run<W, F>(bus: &Bus, options: Options, shutdown: Shutdown, work: W) -> Result<bool, RequestError>
+pub async fn run<W, F>(
+    bus: &Bus,
+    options: Options,
+    shutdown: Shutdown,
+    work: W,
+) -> Result<bool, RequestError>
 where
     W: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -75,13 +80,27 @@ where
 }
 
 async fn drain(running: &TaskTracker, options: &Options, shutdown: &Shutdown) -> bool {
-    if tokio::time::timeout(options.drain, running.wait()).await.is_ok() {
+    if tokio::time::timeout(options.drain, running.wait())
+        .await
+        .is_ok()
+    {
         return true;
     }
-    tracing::warn!(consumer = options.consumer, running = running.len(), "the drain has passed; handing work back");
+    tracing::warn!(
+        consumer = options.consumer,
+        running = running.len(),
+        "the drain has passed; handing work back"
+    );
     shutdown.hand_back.cancel();
-    if tokio::time::timeout(HAND_BACK_PATIENCE, running.wait()).await.is_err() {
-        tracing::warn!(consumer = options.consumer, running = running.len(), "work did not settle; it comes back by itself");
+    if tokio::time::timeout(HAND_BACK_PATIENCE, running.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            consumer = options.consumer,
+            running = running.len(),
+            "work did not settle; it comes back by itself"
+        );
     }
     false
 }

@@ -11,7 +11,12 @@ use crate::output::Format;
 
 /// Teams of local LLM agents on NATS.
 #[derive(Debug, Parser)]
-#[command(name = "swarm", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "swarm",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -41,7 +41,10 @@ pub(crate) fn load(flag: Option<&Path>) -> Result<Loaded, ConfigError> {
         None => Config::default(),
     };
     let config = environment::apply(from_file, std::env::vars())?;
-    let place = file.as_deref().map_or_else(|| "configuration".to_owned(), |path| path.display().to_string());
+    let place = file.as_deref().map_or_else(
+        || "configuration".to_owned(),
+        |path| path.display().to_string(),
+    );
     check(&config).map_err(|mistake| ConfigError(format!("{place}: {mistake}")))?;
     Ok(Loaded { config, file })
 }
@@ -49,12 +52,23 @@ pub(crate) fn load(flag: Option<&Path>) -> Result<Loaded, ConfigError> {
 fn check(config: &Config) -> Result<(), String> {
     for (name, agent) in &config.agents {
         if roles::role(name.as_str()).is_none() && agent.prompt.is_none() {
-            return Err(format!("agents.{name}: prompt is missing; a new agent needs one, shipped are {}", shipped()));
+            return Err(format!(
+                "agents.{name}: prompt is missing; a new agent needs one, shipped are {}",
+                shipped()
+            ));
         }
     }
     let known = |agent: &AgentName| config.agents.contains_key(agent);
-    if let Some(stranger) = config.runs.default_agents.iter().flatten().find(|agent| !known(agent)) {
-        return Err(format!("runs.default_agents: {stranger} is none of the agents"));
+    if let Some(stranger) = config
+        .runs
+        .default_agents
+        .iter()
+        .flatten()
+        .find(|agent| !known(agent))
+    {
+        return Err(format!(
+            "runs.default_agents: {stranger} is none of the agents"
+        ));
     }
     if config.ollama.hosts.is_empty() {
         return Err("ollama.hosts: at least one host is needed".to_owned());
@@ -66,5 +80,9 @@ fn check(config: &Config) -> Result<(), String> {
 }
 
 fn shipped() -> String {
-    roles::ROLES.iter().map(|role| role.name).collect::<Vec<_>>().join(", ")
+    roles::ROLES
+        .iter()
+        .map(|role| role.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

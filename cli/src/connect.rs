@@ -38,35 +38,74 @@ struct Context {
 ///
 /// # Errors
 /// When credentials cannot be read, or nothing is reachable.
-pub(crate) async fn connect(global: &Global, config: &Config, role: Role, patience: Duration) -> Result<Bus, Failure> {
-    let context = global.context.as_deref().map(read_context).transpose()?.unwrap_or_default();
+pub(crate) async fn connect(
+    global: &Global,
+    config: &Config,
+    role: Role,
+    patience: Duration,
+) -> Result<Bus, Failure> {
+    let context = global
+        .context
+        .as_deref()
+        .map(read_context)
+        .transpose()?
+        .unwrap_or_default();
     let url = url(global, config, &context);
     let login = login(global, config, &context, role, &url)?;
     let name = format!("swarm {}", role.user());
-    Ok(Bus::connect(Options { url, role, login, name, patience }).await?)
+    Ok(Bus::connect(Options {
+        url,
+        role,
+        login,
+        name,
+        patience,
+    })
+    .await?)
 }
 
 /// The server's URL: flag or NATS_URL, context, configuration.
 pub(crate) fn server_url(global: &Global, config: &Config) -> Result<String, Failure> {
-    let context = global.context.as_deref().map(read_context).transpose()?.unwrap_or_default();
+    let context = global
+        .context
+        .as_deref()
+        .map(read_context)
+        .transpose()?
+        .unwrap_or_default();
     Ok(url(global, config, &context))
 }
 
 fn url(global: &Global, config: &Config, context: &Context) -> String {
     let from_context = (!context.url.is_empty()).then(|| context.url.clone());
-    global.nats.clone().or(from_context).unwrap_or_else(|| config.nats.url.clone())
+    global
+        .nats
+        .clone()
+        .or(from_context)
+        .unwrap_or_else(|| config.nats.url.clone())
 }
 
-fn login(global: &Global, config: &Config, context: &Context, role: Role, url: &str) -> Result<Login, Failure> {
+fn login(
+    global: &Global,
+    config: &Config,
+    context: &Context,
+    role: Role,
+    url: &str,
+) -> Result<Login, Failure> {
     let from_context = (!context.creds.is_empty()).then(|| PathBuf::from(&context.creds));
     let configured = config.nats.creds.as_ref().map(PathBuf::from);
     if let Some(path) = global.creds.clone().or(from_context).or(configured) {
-        let content = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::usage(format!("{}: the credentials cannot be read: {error}", path.display())))?;
+        let content = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::usage(format!(
+                "{}: the credentials cannot be read: {error}",
+                path.display()
+            ))
+        })?;
         return Ok(Login::Creds(content));
     }
     if !context.user.is_empty() {
-        return Ok(Login::UserPassword(context.user.clone(), context.password.clone()));
+        return Ok(Login::UserPassword(
+            context.user.clone(),
+            context.password.clone(),
+        ));
     }
     if !context.token.is_empty() {
         return Ok(Login::Token(context.token.clone()));
@@ -95,16 +134,29 @@ fn password_from_file(variable: &str, role: Role, url: &str) -> Option<String> {
 /// Reads `NAME=value` lines.
 pub(crate) fn read_credentials(file: &Path) -> std::io::Result<HashMap<String, String>> {
     let text = std::fs::read_to_string(file)?;
-    let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-    Ok(pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect())
+    let pairs = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='));
+    Ok(pairs
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect())
 }
 
 fn read_context(name: &str) -> Result<Context, Failure> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| dirs::home_dir().map(|home| home.join(".config")));
-    let base = base.ok_or_else(|| Failure::usage("there is no home directory to look for contexts of the nats CLI in"))?;
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| dirs::home_dir().map(|home| home.join(".config")));
+    let base = base.ok_or_else(|| {
+        Failure::usage("there is no home directory to look for contexts of the nats CLI in")
+    })?;
     let file = base.join("nats/context").join(format!("{name}.json"));
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        Failure::usage(format!("{}: the context cannot be read: {error}; `nats context ls` lists those there are", file.display()))
+        Failure::usage(format!(
+            "{}: the context cannot be read: {error}; `nats context ls` lists those there are",
+            file.display()
+        ))
     })?;
-    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }

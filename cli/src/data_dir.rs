@@ -18,6 +18,7 @@ pub(crate) fn path() -> Result<PathBuf, Failure> {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
-    let base = dirs::data_dir().ok_or_else(|| Failure::usage(format!("there is no home directory: set {VARIABLE}")))?;
+    let base = dirs::data_dir()
+        .ok_or_else(|| Failure::usage(format!("there is no home directory: set {VARIABLE}")))?;
     Ok(base.join("swarm"))
 }

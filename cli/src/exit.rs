@@ -1,6 +1,6 @@
 //! How the command ends: exit codes, and errors as a person or a program reads them.
 
-use swarm_bus::ConnectError;
+use swarm_bus::{ConnectError, PublishError};
 use swarm_client::ClientError;
 use swarm_protocol::{Code, ErrorBody};
 
@@ -26,7 +26,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something that is not in order, with the exit code.
     pub(crate) fn new(code: u8, kind: Code, message: impl Into<String>) -> Self {
-        Self { code, error: Some(ErrorBody::new(kind, message)) }
+        Self {
+            code,
+            error: Some(ErrorBody::new(kind, message)),
+        }
     }
 
     /// Wrong usage.
@@ -48,7 +51,11 @@ impl From<ConfigError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let code = if matches!(error, ConnectError::Creds(_)) { USAGE } else { UNREACHABLE };
+        let code = if matches!(error, ConnectError::Creds(_)) {
+            USAGE
+        } else {
+            UNREACHABLE
+        };
         Self::new(code, Code::Unavailable, error.to_string())
     }
 }
@@ -58,9 +65,17 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Service(error) => {
                 let code = if error.status() == 400 { USAGE } else { FAILED };
-                Self { code, error: Some(error) }
+                Self {
+                    code,
+                    error: Some(error),
+                }
             }
-            ClientError::NoCoordinator(_) => Self::new(UNREACHABLE, Code::Unavailable, error.to_string()),
+            ClientError::NotStored(PublishError::TooLarge { .. }) => {
+                Self::new(USAGE, Code::TooLarge, chain(&error))
+            }
+            ClientError::NoCoordinator(_) => {
+                Self::new(UNREACHABLE, Code::Unavailable, error.to_string())
+            }
             other => Self::new(UNREACHABLE, Code::Unavailable, chain(&other)),
         }
     }

@@ -15,14 +15,17 @@ pub(crate) fn start(global: &Global, default: &str) {
     };
     // The NATS client reports at its own levels what the bus reports in our words.
     let fallback = format!("{level},async_nats=error,hyper=warn,reqwest=warn");
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(fallback));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(fallback));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_span_events(FmtSpan::NONE);
     match global.log {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
         LogFormat::Json => builder.json().init(),
     }
 }

@@ -52,19 +52,27 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
         Command::Coordinator => roles::coordinator(&global, config).await,
         Command::Agent { name } => roles::agent(&global, config, &name).await,
         Command::Run(args) => run::run(&client(&global, config).await?, args, global.output).await,
-        Command::Runs(command) => runs::runs(&client(&global, config).await?, command, global.output).await,
-        Command::Agents(command) => runs::agents(&client(&global, config).await?, command, global.output).await,
+        Command::Runs(command) => {
+            runs::runs(&client(&global, config).await?, command, global.output).await
+        }
+        Command::Agents(command) => {
+            runs::agents(&client(&global, config).await?, command, global.output).await
+        }
     }
 }
 
 async fn client(global: &Global, config: &Config) -> Result<Client, Failure> {
-    Ok(Client::new(connect(global, config, Role::Client, COMMAND_PATIENCE).await?))
+    Ok(Client::new(
+        connect(global, config, Role::Client, COMMAND_PATIENCE).await?,
+    ))
 }
 
 /// Roles say what they do; a command's own words are its output.
 fn default_level(command: &Command) -> &'static str {
     match command {
-        Command::Up(UpArgs { run: None, .. }) | Command::Coordinator | Command::Agent { .. } => "info",
+        Command::Up(UpArgs { run: None, .. }) | Command::Coordinator | Command::Agent { .. } => {
+            "info"
+        }
         Command::Up(_) | Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
     }
 }

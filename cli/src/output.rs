@@ -1,5 +1,9 @@
 //! What the command says: data on stdout, everything else on stderr. The only place that prints.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the output module")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the output module"
+)]
 
 use std::io::Write as _;
 
@@ -21,7 +25,10 @@ pub(crate) enum Format {
 /// Writes a line of data. A reader that has gone away ends the command quietly.
 pub(crate) fn data(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
+    if writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .is_err()
+    {
         std::process::exit(0);
     }
 }

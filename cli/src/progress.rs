@@ -31,7 +31,11 @@ impl Progress {
     pub(crate) fn new() -> Self {
         let bars = MultiProgress::new();
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        Self { terminal, bars, tasks: HashMap::new() }
+        Self {
+            terminal,
+            bars,
+            tasks: HashMap::new(),
+        }
     }
 
     /// Says something about the run.
@@ -50,27 +54,43 @@ impl Progress {
             return output::note(&format!("{task}: waiting"));
         }
         let bar = self.bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<18} {elapsed:>4} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<18} {elapsed:>4} {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(task.to_string());
         bar.set_message("waiting");
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.tasks.insert(task.clone(), Shown { bar, writer: (0, 0), text: String::new() });
+        self.tasks.insert(
+            task.clone(),
+            Shown {
+                bar,
+                writer: (0, 0),
+                text: String::new(),
+            },
+        );
     }
 
     /// A task wrote something.
     pub(crate) fn chunk(&mut self, task: &TaskId, chunk: &Chunk) {
-        let Some(shown) = self.tasks.get_mut(task) else { return };
+        let Some(shown) = self.tasks.get_mut(task) else {
+            return;
+        };
         let writer = (chunk.attempt, chunk.delivery);
         if writer > shown.writer {
             shown.writer = writer;
             shown.text.clear();
         }
-        if let (Kind::Text | Kind::Thinking, Value::String(text), false) = (chunk.kind, &chunk.data, writer < shown.writer) {
+        if let (Kind::Text | Kind::Thinking, Value::String(text), false) =
+            (chunk.kind, &chunk.data, writer < shown.writer)
+        {
             shown.text.push_str(text);
             let count = shown.text.chars().count();
-            let tail: String = shown.text.chars().skip(count.saturating_sub(TAIL_WIDTH)).collect();
+            let tail: String = shown
+                .text
+                .chars()
+                .skip(count.saturating_sub(TAIL_WIDTH))
+                .collect();
             shown.bar.set_message(output::line(&tail, TAIL_WIDTH));
         }
     }
@@ -84,7 +104,9 @@ impl Progress {
         };
         match self.tasks.remove(task) {
             Some(shown) => {
-                if let Ok(style) = ProgressStyle::with_template(&format!("{mark} {{prefix:<18}} {{msg}}")) {
+                if let Ok(style) =
+                    ProgressStyle::with_template(&format!("{mark} {{prefix:<18}} {{msg}}"))
+                {
                     shown.bar.set_style(style);
                 }
                 shown.bar.finish_with_message(output::line(line, 110));

@@ -40,7 +40,10 @@ pub(crate) async fn coordinator(global: &Global, config: &Config) -> Result<(), 
     tracing::info!(%instance, agents = config.agents.len(), "the coordinator is ready");
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
-    let clean = coordinator.run(shutdown).await.map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    let clean = coordinator
+        .run(shutdown)
+        .await
+        .map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
     tracing::info!(clean, "the coordinator has stopped");
     Ok(())
 }
@@ -52,7 +55,8 @@ pub(crate) async fn agent(global: &Global, config: &Config, name: &str) -> Resul
         num_ctx: config.ollama.num_ctx,
         ..swarm_model::Options::new(parse_hosts(config)?)
     };
-    let ollama = Ollama::new(options).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let ollama =
+        Ollama::new(options).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
     let bus = connect(global, config, Role::Agent, ROLE_PATIENCE).await?;
     let instance = InstanceId::random();
     let options = swarm_agents::Options {
@@ -75,7 +79,10 @@ pub(crate) async fn agent(global: &Global, config: &Config, name: &str) -> Resul
             tracing::info!(agent = name, clean, "the agent has stopped");
             Ok(())
         }
-        Err(WorkerError::Refused(error)) => Err(Failure { code: FAILED, error: Some(error) }),
+        Err(WorkerError::Refused(error)) => Err(Failure {
+            code: FAILED,
+            error: Some(error),
+        }),
         Err(error) => Err(Failure::from(anyhow::anyhow!(chain(&error)))),
     }
 }
@@ -90,26 +97,45 @@ fn topology_settings(config: &Config) -> topology::Settings {
 }
 
 fn summarizer() -> Result<AgentName, Failure> {
-    Ok(SUMMARIZER.parse::<AgentName>().context("the summarizer's name")?)
+    Ok(SUMMARIZER
+        .parse::<AgentName>()
+        .context("the summarizer's name")?)
 }
 
 /// Role and configuration of an agent together.
 fn profile(config: &Config, name: &str) -> Result<Profile, Failure> {
-    let configured = name.parse::<AgentName>().ok().and_then(|agent| Some((config.agents.get(&agent)?, agent.clone())));
+    let configured = name
+        .parse::<AgentName>()
+        .ok()
+        .and_then(|agent| Some((config.agents.get(&agent)?, agent.clone())));
     let Some((own, agent)) = configured else {
-        let known = config.agents.keys().map(AgentName::as_str).collect::<Vec<_>>();
-        let likely = known.iter().map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let known = config
+            .agents
+            .keys()
+            .map(AgentName::as_str)
+            .collect::<Vec<_>>();
+        let likely = known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
         let hint = match likely {
             Some((score, likely)) if score > 0.8 => format!("did you mean {likely}?"),
             _ => format!("configured are {}", known.join(", ")),
         };
-        return Err(Failure::usage(format!("no agent `{name}` is configured: {hint}")));
+        return Err(Failure::usage(format!(
+            "no agent `{name}` is configured: {hint}"
+        )));
     };
     let role = roles::role(name);
-    let text = |own: &Option<String>, shipped: Option<&str>| own.clone().or_else(|| shipped.map(str::to_owned)).unwrap_or_default();
+    let text = |own: &Option<String>, shipped: Option<&str>| {
+        own.clone()
+            .or_else(|| shipped.map(str::to_owned))
+            .unwrap_or_default()
+    };
     let default_model = roles::role(SUMMARIZER).map(|role| role.model);
     let capabilities = own.capabilities.clone().unwrap_or_else(|| {
-        role.map(|role| role.capabilities.iter().map(ToString::to_string).collect()).unwrap_or_default()
+        role.map(|role| role.capabilities.iter().map(ToString::to_string).collect())
+            .unwrap_or_default()
     });
     Ok(Profile {
         agent,
@@ -118,7 +144,10 @@ fn profile(config: &Config, name: &str) -> Result<Profile, Failure> {
         settings: Settings {
             prompt: text(&own.prompt, role.map(|role| role.prompt)),
             model: text(&own.model, role.map(|role| role.model).or(default_model)),
-            max_iterations: own.max_iterations.or(role.map(|role| role.max_iterations)).unwrap_or(3),
+            max_iterations: own
+                .max_iterations
+                .or(role.map(|role| role.max_iterations))
+                .unwrap_or(3),
             num_predict: NUM_PREDICT.min(config.ollama.num_ctx),
         },
     })
@@ -126,12 +155,17 @@ fn profile(config: &Config, name: &str) -> Result<Profile, Failure> {
 
 /// The model of an agent as configured.
 pub(crate) fn model_of(config: &Config, agent: &AgentName) -> Option<String> {
-    profile(config, agent.as_str()).ok().map(|profile| profile.settings.model)
+    profile(config, agent.as_str())
+        .ok()
+        .map(|profile| profile.settings.model)
 }
 
 /// The hosts of the configuration.
 pub(crate) fn parse_hosts(config: &Config) -> Result<Vec<url::Url>, Failure> {
-    let parse = |host: &String| host.parse().map_err(|error| Failure::usage(format!("ollama.hosts: `{host}`: {error}")));
+    let parse = |host: &String| {
+        host.parse()
+            .map_err(|error| Failure::usage(format!("ollama.hosts: `{host}`: {error}")))
+    };
     config.ollama.hosts.iter().map(parse).collect()
 }
 
@@ -148,13 +182,18 @@ async fn look_at_hosts(ollama: Ollama, model: String, mark: impl Fn(bool)) {
                     tracing::warn!(host = %report.url, "model {model} is not there: run `ollama pull {model}`");
                 }
             }
-            Err(error) => tracing::warn!(host = %report.url, error = chain(&error), "the model host is not reachable"),
+            Err(error) => {
+                tracing::warn!(host = %report.url, error = chain(&error), "the model host is not reachable")
+            }
         }
     }
 }
 
 fn host_name() -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "unknown".to_owned())
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The first signal stops new work; when the drain has passed, or at a second signal, running work is handed back.
@@ -162,7 +201,11 @@ fn stop_on_signal(shutdown: &Shutdown, drain: Duration) {
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         match signals::stop().await {
-            Ok(stop) => tracing::info!(?stop, drain_s = drain.as_secs(), "stopping: no new work, running work may finish"),
+            Ok(stop) => tracing::info!(
+                ?stop,
+                drain_s = drain.as_secs(),
+                "stopping: no new work, running work may finish"
+            ),
             Err(error) => tracing::error!(error = format!("{error:#}"), "stopping"),
         }
         shutdown.stop.cancel();

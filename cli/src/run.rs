@@ -16,7 +16,10 @@ pub(crate) async fn run(client: &Client, args: RunArgs, format: Format) -> Resul
     let detach = args.detach;
     let submission = submission(args)?;
     // The same words as the coordinator's, before anything is stored.
-    submission.check().map_err(|error| Failure { code: crate::exit::USAGE, error: Some(error) })?;
+    submission.check().map_err(|error| Failure {
+        code: crate::exit::USAGE,
+        error: Some(error),
+    })?;
     let run = RunId::random();
     client.submit(run, &submission, None).await?;
     if detach {
@@ -30,9 +33,14 @@ pub(crate) async fn run(client: &Client, args: RunArgs, format: Format) -> Resul
 }
 
 fn submission(args: RunArgs) -> Result<Submission, Failure> {
-    let task = if args.task == "-" { read_stdin()? } else { args.task };
+    let task = if args.task == "-" {
+        read_stdin()?
+    } else {
+        args.task
+    };
     let context = args.context_file.map(|path| {
-        std::fs::read_to_string(&path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        std::fs::read_to_string(&path)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
     });
     Ok(Submission {
         task: Some(task),
@@ -49,7 +57,9 @@ fn submission(args: RunArgs) -> Result<Submission, Failure> {
 fn labels(pairs: &[String]) -> Result<Option<BTreeMap<String, String>>, Failure> {
     let split = |pair: &String| match pair.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(Failure::usage(format!("--label {pair}: write it as name=value"))),
+        None => Err(Failure::usage(format!(
+            "--label {pair}: write it as name=value"
+        ))),
     };
     let labels: BTreeMap<String, String> = pairs.iter().map(split).collect::<Result<_, _>>()?;
     Ok((!labels.is_empty()).then_some(labels))

@@ -17,10 +17,26 @@ use crate::watch;
 const TASK_WIDTH: usize = 48;
 
 /// Runs a command about runs.
-pub(crate) async fn runs(client: &Client, command: RunsCommand, format: Format) -> Result<(), Failure> {
+pub(crate) async fn runs(
+    client: &Client,
+    command: RunsCommand,
+    format: Format,
+) -> Result<(), Failure> {
     match command {
-        RunsCommand::List { state, agent, label, limit, after } => {
-            let request = RunsRequest { state, agent, label, limit: Some(limit), after };
+        RunsCommand::List {
+            state,
+            agent,
+            label,
+            limit,
+            after,
+        } => {
+            let request = RunsRequest {
+                state,
+                agent,
+                label,
+                limit: Some(limit),
+                after,
+            };
             let reply = client.runs(&request).await?;
             if format == Format::Json {
                 output::document(&reply);
@@ -49,12 +65,18 @@ pub(crate) async fn runs(client: &Client, command: RunsCommand, format: Format) 
 }
 
 /// Runs a command about agents.
-pub(crate) async fn agents(client: &Client, command: AgentsCommand, format: Format) -> Result<(), Failure> {
+pub(crate) async fn agents(
+    client: &Client,
+    command: AgentsCommand,
+    format: Format,
+) -> Result<(), Failure> {
     let AgentsCommand::List { agent, capability } = command;
     let reply = client.agents(&AgentsRequest { agent, capability }).await?;
     match format {
         Format::Json => output::document(&reply),
-        Format::Text if reply.items.is_empty() => output::note("no agent is running: start one with `swarm agent <name>`"),
+        Format::Text if reply.items.is_empty() => {
+            output::note("no agent is running: start one with `swarm agent <name>`")
+        }
         Format::Text => cards(&reply.items),
     }
     Ok(())
@@ -71,7 +93,12 @@ async fn show(client: &Client, run: &RunRef, format: Format) -> Result<(), Failu
         }
         Err(swarm_client::ClientError::Service(error)) if error.code == Code::RunOpen.as_str() => {
             let id = client.resolve(run).await?;
-            let page = client.runs(&RunsRequest { limit: Some(1000), ..RunsRequest::default() }).await?;
+            let page = client
+                .runs(&RunsRequest {
+                    limit: Some(1000),
+                    ..RunsRequest::default()
+                })
+                .await?;
             let summary = page.items.into_iter().find(|summary| summary.run == id);
             match (format, summary) {
                 (Format::Json, Some(summary)) => output::document(&summary),
@@ -127,10 +154,16 @@ fn waiting_for(summary: &Summary) -> Option<String> {
 }
 
 fn cards(items: &[Card]) {
-    let mut table = table(&["AGENT", "INSTANCE", "STATE", "BUSY", "MODEL", "HOST", "PID", "UP"]);
+    let mut table = table(&[
+        "AGENT", "INSTANCE", "STATE", "BUSY", "MODEL", "HOST", "PID", "UP",
+    ]);
     let now = Timestamp::now();
     for card in items {
-        let model = if card.simulated { format!("{} (SIMULATED)", card.model) } else { card.model.clone() };
+        let model = if card.simulated {
+            format!("{} (SIMULATED)", card.model)
+        } else {
+            card.model.clone()
+        };
         table.add_row([
             card.agent.to_string(),
             card.instance.to_string(),
@@ -147,7 +180,10 @@ fn cards(items: &[Card]) {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
     table
 }
 
@@ -157,7 +193,10 @@ pub(crate) fn coarse(span: std::time::Duration) -> String {
         return format!("{:.1}s", span.as_secs_f64());
     }
     let text = Span::from_secs(span.as_secs()).to_string();
-    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether a state is the end that was hoped for.

@@ -33,7 +33,8 @@ pub(crate) async fn stop() -> anyhow::Result<Stop> {
 /// When signals cannot be listened for.
 pub(crate) async fn signal_only() -> anyhow::Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut terminate =
+        signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
     Ok(tokio::select! {
         _ = interrupt.recv() => Stop::Interrupt,
         _ = terminate.recv() => Stop::Terminate,

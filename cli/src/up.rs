@@ -48,7 +48,15 @@ struct Team<'a> {
 pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result<(), Failure> {
     let home = Home::open(&data_dir::path()?)?;
     let url = server_url(global, &loaded.config)?;
-    let mut team = Team { global, loaded, url, home, children: Children::default(), environment: Vec::new(), one_run: args.run.is_some() };
+    let mut team = Team {
+        global,
+        loaded,
+        url,
+        home,
+        children: Children::default(),
+        environment: Vec::new(),
+        one_run: args.run.is_some(),
+    };
     let ended = tokio::select! {
         ended = team.serve(&args) => ended,
         stop = signals::stop() => {
@@ -68,11 +76,24 @@ impl Team<'_> {
         self.start_server().await?;
         let simulated = self.start_simulator(args).await?;
         self.start_roles()?;
-        let bus = connect(self.global, &self.loaded.config, Role::Client, READY_PATIENCE).await?;
+        let bus = connect(
+            self.global,
+            &self.loaded.config,
+            Role::Client,
+            READY_PATIENCE,
+        )
+        .await?;
         let client = Client::new(bus);
         self.wait_until_ready(&client).await?;
-        let about = if simulated { ", models are SIMULATED" } else { "" };
-        output::note(&format!("swarm is ready on {}{about}; Ctrl-C stops it", self.url));
+        let about = if simulated {
+            ", models are SIMULATED"
+        } else {
+            ""
+        };
+        output::note(&format!(
+            "swarm is ready on {}{about}; Ctrl-C stops it",
+            self.url
+        ));
         match &args.run {
             Some(task) => self.run_one(&client, task, args.agents.clone()).await,
             None => self.children.supervise().await,
@@ -95,7 +116,12 @@ impl Team<'_> {
     }
 
     async fn connect_as_coordinator(&mut self) -> Result<Bus, Failure> {
-        let connecting = connect(self.global, &self.loaded.config, Role::Coordinator, Duration::from_secs(10));
+        let connecting = connect(
+            self.global,
+            &self.loaded.config,
+            Role::Coordinator,
+            Duration::from_secs(10),
+        );
         tokio::select! {
             bus = connecting => bus,
             died = self.children.first_death() => Err(died),
@@ -111,11 +137,17 @@ impl Team<'_> {
         if !wanted {
             return Ok(false);
         }
-        let models = self.loaded.config.agents.keys().filter_map(|agent| model_of(&self.loaded.config, agent));
+        let models = self
+            .loaded
+            .config
+            .agents
+            .keys()
+            .filter_map(|agent| model_of(&self.loaded.config, agent));
         let (child, host) = simulator::start(&self.home, &args.simulator, models).await?;
         tracing::warn!(host, "using simulated models: no real model will answer");
         self.children.add(child);
-        self.environment.push(("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{host}\"]")));
+        self.environment
+            .push(("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{host}\"]")));
         Ok(true)
     }
 
@@ -130,13 +162,23 @@ impl Team<'_> {
     }
 
     fn start_role(&mut self, name: &str, arguments: &[&str], role: Role) -> Result<(), Failure> {
-        let binary = std::env::current_exe()
-            .map_err(|error| Failure::from(anyhow::anyhow!("the path of this program is unknown: {error}")))?;
+        let binary = std::env::current_exe().map_err(|error| {
+            Failure::from(anyhow::anyhow!(
+                "the path of this program is unknown: {error}"
+            ))
+        })?;
         let mut command = tokio::process::Command::new(binary);
         if self.one_run {
-            command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_unset| QUIET_ROLES.to_owned()));
+            command.env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_unset| QUIET_ROLES.to_owned()),
+            );
         }
-        command.args(arguments).arg("--nats").arg(&self.url).stdin(Stdio::piped());
+        command
+            .args(arguments)
+            .arg("--nats")
+            .arg(&self.url)
+            .stdin(Stdio::piped());
         if let Some(file) = &self.loaded.file {
             command.arg("--config").arg(file);
         }
@@ -145,8 +187,13 @@ impl Team<'_> {
         }
         self.home.forget_passwords(&mut command);
         let own = swarm_bus::connection::password_variable(role);
-        let visible = self.environment.iter().filter(|(name, _)| !name.ends_with("_PASSWORD") || *name == own);
-        command.envs(visible.map(|(name, value)| (name, value))).env(signals::SUPERVISED, "1");
+        let visible = self
+            .environment
+            .iter()
+            .filter(|(name, _)| !name.ends_with("_PASSWORD") || *name == own);
+        command
+            .envs(visible.map(|(name, value)| (name, value)))
+            .env(signals::SUPERVISED, "1");
         let child = Child::start(name, command, Restart::Always)?;
         self.children.add(child);
         Ok(())
@@ -154,16 +201,28 @@ impl Team<'_> {
 
     /// Waits until a coordinator answers and every agent shows its card.
     async fn wait_until_ready(&mut self, client: &Client) -> Result<(), Failure> {
-        let wanted: usize = self.loaded.config.agents.values().map(|agent| agent.replicas.unwrap_or(1) as usize).sum();
+        let wanted: usize = self
+            .loaded
+            .config
+            .agents
+            .values()
+            .map(|agent| agent.replicas.unwrap_or(1) as usize)
+            .sum();
         let deadline = Instant::now() + READY_PATIENCE;
         let ready = async {
             loop {
-                let known = client.agents(&AgentsRequest::default()).await.map(|reply| reply.items.len());
+                let known = client
+                    .agents(&AgentsRequest::default())
+                    .await
+                    .map(|reply| reply.items.len());
                 if matches!(known, Ok(count) if count >= wanted) {
                     return Ok(());
                 }
                 if Instant::now() > deadline {
-                    let message = format!("the team was not ready within {} s; its log says why", READY_PATIENCE.as_secs());
+                    let message = format!(
+                        "the team was not ready within {} s; its log says why",
+                        READY_PATIENCE.as_secs()
+                    );
                     return Err(Failure::new(UNREACHABLE, Code::Unavailable, message));
                 }
                 tokio::time::sleep(Duration::from_millis(25)).await;
@@ -175,9 +234,20 @@ impl Team<'_> {
         }
     }
 
-    async fn run_one(&mut self, client: &Client, task: &str, agents: Option<Vec<AgentName>>) -> Result<(), Failure> {
-        let submission = Submission { agents, ..Submission::of_task(task) };
-        submission.check().map_err(|error| Failure { code: crate::exit::USAGE, error: Some(error) })?;
+    async fn run_one(
+        &mut self,
+        client: &Client,
+        task: &str,
+        agents: Option<Vec<AgentName>>,
+    ) -> Result<(), Failure> {
+        let submission = Submission {
+            agents,
+            ..Submission::of_task(task)
+        };
+        submission.check().map_err(|error| Failure {
+            code: crate::exit::USAGE,
+            error: Some(error),
+        })?;
         let run = swarm_protocol::RunId::random();
         client.submit(run, &submission, None).await?;
         tokio::select! {
@@ -189,12 +259,20 @@ impl Team<'_> {
 
 /// Whether a host is reachable that has every model of the team.
 async fn has_models(config: &Config) -> Result<bool, Failure> {
-    let ollama = swarm_model::Ollama::new(swarm_model::Options::new(parse_hosts(config)?)).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
-    let models: Vec<String> = config.agents.keys().filter_map(|agent| model_of(config, agent)).collect();
+    let ollama = swarm_model::Ollama::new(swarm_model::Options::new(parse_hosts(config)?))
+        .map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let models: Vec<String> = config
+        .agents
+        .keys()
+        .filter_map(|agent| model_of(config, agent))
+        .collect();
     for report in ollama.probe().await {
         match report.outcome {
             Ok(host) => {
-                let missing: Vec<&String> = models.iter().filter(|model| !host.has_model(model)).collect();
+                let missing: Vec<&String> = models
+                    .iter()
+                    .filter(|model| !host.has_model(model))
+                    .collect();
                 if missing.is_empty() {
                     return Ok(true);
                 }
@@ -202,7 +280,9 @@ async fn has_models(config: &Config) -> Result<bool, Failure> {
                     tracing::warn!(host = %report.url, "model {model} is not there: `ollama pull {model}` gets it");
                 }
             }
-            Err(error) => tracing::info!(host = %report.url, error = crate::exit::chain(&error), "no Ollama here"),
+            Err(error) => {
+                tracing::info!(host = %report.url, error = crate::exit::chain(&error), "no Ollama here")
+            }
         }
     }
     Ok(false)

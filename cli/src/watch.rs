@@ -23,13 +23,19 @@ pub(crate) async fn to_the_end(client: &Client, run: RunId, format: Format) -> R
         }
     };
     let Some(result) = followed else {
-        return Err(Failure::from(anyhow::anyhow!("the run's events ended before the run did")));
+        return Err(Failure::from(anyhow::anyhow!(
+            "the run's events ended before the run did"
+        )));
     };
     match format {
         Format::Json => output::document(&result),
         Format::Text => print_result(&result),
     }
-    if succeeded(result.status) { Ok(()) } else { Err(Failure::silent(FAILED)) }
+    if succeeded(result.status) {
+        Ok(())
+    } else {
+        Err(Failure::silent(FAILED))
+    }
 }
 
 async fn follow(watch: &mut Watch, format: Format) -> Result<Option<RunResult>, Failure> {
@@ -38,7 +44,9 @@ async fn follow(watch: &mut Watch, format: Format) -> Result<Option<RunResult>, 
     while let Some(update) = watch.next().await? {
         match (&update, &mut progress) {
             (Update::Event(event), None) => output::document(event),
-            (Update::Chunk { task, chunk }, None) => output::document(&json!({ "chunk": chunk, "task": task })),
+            (Update::Chunk { task, chunk }, None) => {
+                output::document(&json!({ "chunk": chunk, "task": task }))
+            }
             (Update::Event(event), Some(progress)) => show(progress, event),
             (Update::Chunk { task, chunk }, Some(progress)) => progress.chunk(task, chunk),
         }
@@ -60,10 +68,15 @@ fn show(progress: &mut Progress, event: &Event) {
             let line = match (&ended.answer.status, &ended.answer.error) {
                 (AnswerStatus::Completed, _) => {
                     let tokens = ended.answer.usage.output_tokens;
-                    format!("answered in {took}, {tokens} tokens, by {}", ended.answer.model)
+                    format!(
+                        "answered in {took}, {tokens} tokens, by {}",
+                        ended.answer.model
+                    )
                 }
                 (AnswerStatus::Canceled, _) => "canceled".to_owned(),
-                (AnswerStatus::Failed, Some(error)) => format!("failed after {took}: {}", error.message),
+                (AnswerStatus::Failed, Some(error)) => {
+                    format!("failed after {took}: {}", error.message)
+                }
                 (AnswerStatus::Failed, None) => format!("failed after {took}"),
             };
             progress.end(&ended.task, ended.answer.status, &line);
@@ -87,12 +100,29 @@ pub(crate) fn print_result(result: &RunResult) {
         output::data(result.text.trim_end());
     }
     let took = coarse(std::time::Duration::from_millis(result.elapsed_ms));
-    let answered = result.answers.iter().filter(|answer| answer.status == AnswerStatus::Completed).count();
+    let answered = result
+        .answers
+        .iter()
+        .filter(|answer| answer.status == AnswerStatus::Completed)
+        .count();
     let simulated = if result.simulated { ", SIMULATED" } else { "" };
-    let about = format!("{answered} of {} agents answered, {} tokens{simulated}", result.answers.len(), result.usage.output_tokens);
+    let about = format!(
+        "{answered} of {} agents answered, {} tokens{simulated}",
+        result.answers.len(),
+        result.usage.output_tokens
+    );
     match (&result.reason, result.status) {
-        (_, RunState::Completed) => output::note(&format!("\nrun {} completed in {took}: {about}", result.run.short())),
-        (Some(reason), status) => output::note(&format!("\nrun {} {status} after {took}: {reason}", result.run.short())),
-        (None, status) => output::note(&format!("\nrun {} {status} after {took}", result.run.short())),
+        (_, RunState::Completed) => output::note(&format!(
+            "\nrun {} completed in {took}: {about}",
+            result.run.short()
+        )),
+        (Some(reason), status) => output::note(&format!(
+            "\nrun {} {status} after {took}: {reason}",
+            result.run.short()
+        )),
+        (None, status) => output::note(&format!(
+            "\nrun {} {status} after {took}",
+            result.run.short()
+        )),
     }
 }

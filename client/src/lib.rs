@@ -13,7 +13,9 @@ use swarm_protocol::endpoint::{
     AgentsReply, AgentsRequest, OpenError, RunRequestBody, RunsReply, RunsRequest, StateReply,
 };
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{AgentName, Code, ErrorBody, RunId, RunRef, RunResult, Span, Submission, headers, subjects};
+use swarm_protocol::{
+    AgentName, Code, ErrorBody, RunId, RunRef, RunResult, Span, Submission, headers, subjects,
+};
 
 pub mod watch;
 
@@ -29,7 +31,9 @@ pub enum ClientError {
     #[error(transparent)]
     Service(ErrorBody),
     /// No coordinator answers.
-    #[error("no coordinator answers: start one with `swarm coordinator`, or everything with `swarm up`")]
+    #[error(
+        "no coordinator answers: start one with `swarm coordinator`, or everything with `swarm up`"
+    )]
     NoCoordinator(#[source] RequestError),
     /// The submission was not stored.
     #[error("the submission was not stored")]
@@ -59,14 +63,21 @@ impl Client {
     ///
     /// # Errors
     /// When it was not stored. A submission that is wrong is stored, and becomes a rejected run.
-    pub async fn submit(&self, run: RunId, submission: &Submission, target: Option<&AgentName>) -> Result<(), ClientError> {
+    pub async fn submit(
+        &self,
+        run: RunId,
+        submission: &Submission,
+        target: Option<&AgentName>,
+    ) -> Result<(), ClientError> {
         let message = Outgoing::json(subjects::submit(target), submission, TraceParent::root())
             .map_err(|error| ClientError::Garbled(error.to_string()))?
             .header(headers::RUN_ID, run);
         let stored = self.bus.store(message).await;
         match stored {
             Ok(_) => Ok(()),
-            Err(PublishError::Unconfirmed(error @ RequestError::NoResponders(_))) => Err(ClientError::NoCoordinator(error)),
+            Err(PublishError::Unconfirmed(error @ RequestError::NoResponders(_))) => {
+                Err(ClientError::NoCoordinator(error))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -83,8 +94,16 @@ impl Client {
     ///
     /// # Errors
     /// `SW-RUN-UNKNOWN`, or `SW-RUN-OPEN` when it has not ended by then.
-    pub async fn result(&self, run: &RunRef, wait: Option<Duration>) -> Result<RunResult, ClientError> {
-        let body = RunRequestBody { run: run.to_string(), wait: wait.map(Span), reason: None };
+    pub async fn result(
+        &self,
+        run: &RunRef,
+        wait: Option<Duration>,
+    ) -> Result<RunResult, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: wait.map(Span),
+            reason: None,
+        };
         let timeout = ENDPOINT_TIMEOUT + wait.unwrap_or_default();
         read(&self.call("result", &body, timeout).await?)
     }
@@ -101,8 +120,16 @@ impl Client {
     ///
     /// # Errors
     /// `SW-RUN-UNKNOWN`, or `SW-RUN-ENDED` when it ended otherwise.
-    pub async fn cancel(&self, run: &RunRef, reason: Option<String>) -> Result<StateReply, ClientError> {
-        let body = RunRequestBody { run: run.to_string(), wait: None, reason };
+    pub async fn cancel(
+        &self,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason,
+        };
         read(&self.call("cancel", &body, ENDPOINT_TIMEOUT).await?)
     }
 
@@ -122,7 +149,11 @@ impl Client {
         if let RunRef::Id(run) = run {
             return Ok(*run);
         }
-        let body = RunRequestBody { run: run.to_string(), wait: None, reason: None };
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason: None,
+        };
         let reply = self.call_raw("result", &body, ENDPOINT_TIMEOUT).await?;
         if let Some(run) = reply.header(headers::RUN_ID).and_then(RunId::parse) {
             return Ok(run);
@@ -131,10 +162,17 @@ impl Client {
         if let Ok(open) = serde_json::from_slice::<OpenError>(reply.payload()) {
             return Ok(open.run);
         }
-        Err(ClientError::Service(service_error(&reply).unwrap_or_else(|| ErrorBody::new(Code::Internal, "the answer names no run"))))
+        Err(ClientError::Service(service_error(&reply).unwrap_or_else(
+            || ErrorBody::new(Code::Internal, "the answer names no run"),
+        )))
     }
 
-    async fn call(&self, endpoint: &str, body: &impl serde::Serialize, timeout: Duration) -> Result<Incoming, ClientError> {
+    async fn call(
+        &self,
+        endpoint: &str,
+        body: &impl serde::Serialize,
+        timeout: Duration,
+    ) -> Result<Incoming, ClientError> {
         let reply = self.call_raw(endpoint, body, timeout).await?;
         match service_error(&reply) {
             Some(error) => Err(ClientError::Service(error)),
@@ -142,10 +180,18 @@ impl Client {
         }
     }
 
-    async fn call_raw(&self, endpoint: &str, body: &impl serde::Serialize, timeout: Duration) -> Result<Incoming, ClientError> {
+    async fn call_raw(
+        &self,
+        endpoint: &str,
+        body: &impl serde::Serialize,
+        timeout: Duration,
+    ) -> Result<Incoming, ClientError> {
         let message = Outgoing::json(subjects::endpoint(endpoint), body, TraceParent::root())
             .map_err(|error| ClientError::Garbled(error.to_string()))?;
-        self.bus.request(message, timeout).await.map_err(ClientError::NoCoordinator)
+        self.bus
+            .request(message, timeout)
+            .await
+            .map_err(ClientError::NoCoordinator)
     }
 }
 

@@ -48,9 +48,20 @@ impl Watch {
         let closed = ClientError::NoCoordinator;
         // Subscribed first, read afterwards: nothing falls between.
         let events = bus.subscribe(&subjects::event(run)).await.map_err(closed)?;
-        let chunks = bus.subscribe(&subjects::out_of_run(run)).await.map_err(closed)?;
+        let chunks = bus
+            .subscribe(&subjects::out_of_run(run))
+            .await
+            .map_err(closed)?;
         bus.flush().await;
-        let mut watch = Self { bus: bus.clone(), run, events, chunks, ready: VecDeque::new(), seen: 0, ended: false };
+        let mut watch = Self {
+            bus: bus.clone(),
+            run,
+            events,
+            chunks,
+            ready: VecDeque::new(),
+            seen: 0,
+            ended: false,
+        };
         watch.catch_up().await?;
         Ok(watch)
     }
@@ -87,8 +98,17 @@ impl Watch {
     }
 
     async fn take(&mut self, message: &Incoming) -> Result<(), ClientError> {
-        let number = |name: &str| message.header(name).and_then(|value| value.parse::<u64>().ok());
-        let (Some(seq), before) = (number("Nats-Sequence"), number("Nats-Last-Sequence").unwrap_or(0)) else { return Ok(()) };
+        let number = |name: &str| {
+            message
+                .header(name)
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        let (Some(seq), before) = (
+            number("Nats-Sequence"),
+            number("Nats-Last-Sequence").unwrap_or(0),
+        ) else {
+            return Ok(());
+        };
         if seq <= self.seen {
             return Ok(());
         }
@@ -101,7 +121,10 @@ impl Watch {
     }
 
     async fn catch_up(&mut self) -> Result<(), ClientError> {
-        let stored = self.bus.read_runs(&subjects::run_log(self.run), self.seen + 1).await?;
+        let stored = self
+            .bus
+            .read_runs(&subjects::run_log(self.run), self.seen + 1)
+            .await?;
         for message in stored {
             self.seen = message.seq;
             if message.is_event {
@@ -113,7 +136,8 @@ impl Watch {
 }
 
 fn read_event(payload: &[u8]) -> Result<Event, ClientError> {
-    serde_json::from_slice(payload).map_err(|error| ClientError::Garbled(format!("an event: {error}")))
+    serde_json::from_slice(payload)
+        .map_err(|error| ClientError::Garbled(format!("an event: {error}")))
 }
 
 fn read_chunk(message: &Incoming) -> Option<Update> {

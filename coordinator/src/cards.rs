@@ -44,7 +44,11 @@ impl Cards {
         // The bucket forgets silent instances by itself; a watch that is cut off does not hear of it.
         let oldest = Timestamp::now();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter(|(_, heard)| oldest.since(*heard) < topology::HEARTBEAT * 3).map(|(card, _)| card.clone()).collect()
+        known
+            .values()
+            .filter(|(_, heard)| oldest.since(*heard) < topology::HEARTBEAT * 3)
+            .map(|(card, _)| card.clone())
+            .collect()
     }
 
     /// Whether an instance of this agent is live.

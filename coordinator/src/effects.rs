@@ -9,7 +9,8 @@ use swarm_protocol::event::{Effect, Event};
 use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, Usage, Version, headers, subjects,
+    Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, Usage,
+    Version, headers, subjects,
 };
 use swarm_workflow::{State, work_for};
 
@@ -17,21 +18,32 @@ use crate::Shared;
 use crate::runs::TransitionError;
 
 /// When a cancel signal is sent again, counted from the first: core messages may miss a worker that is reconnecting.
-const SIGNAL_AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
+const SIGNAL_AGAIN: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
 
 impl Shared {
     /// Publishes the effects of an event; `state` is the run's after it, or later.
     ///
     /// # Errors
     /// When an effect was not stored.
-    pub(crate) async fn publish_effects(&self, state: &State, event: &Event, trace: TraceParent) -> Result<(), TransitionError> {
+    pub(crate) async fn publish_effects(
+        &self,
+        state: &State,
+        event: &Event,
+        trace: TraceParent,
+    ) -> Result<(), TransitionError> {
         for (k, effect) in event.effects.iter().enumerate() {
             match effect {
                 Effect::Dispatch { task, attempt } => {
                     let id = format!("{}:{}:{}", event.run, event.n, k + 1);
                     self.dispatch(state, task, *attempt, id, trace).await?;
                 }
-                Effect::EndTask { task, attempt } => self.end_task(state, task, *attempt, trace).await?,
+                Effect::EndTask { task, attempt } => {
+                    self.end_task(state, task, *attempt, trace).await?
+                }
                 Effect::SignalCancel => self.signal_cancel(event.run, trace).await,
                 Effect::Reply { subject } => {
                     if let Some(result) = event.body.result() {
@@ -51,16 +63,29 @@ impl Shared {
         id: String,
         trace: TraceParent,
     ) -> Result<(), TransitionError> {
-        let unwritable = |detail: String| TransitionError::Log { run: state.run, detail };
-        let work = work_for(state, task, attempt).ok_or_else(|| unwritable(format!("task {task} has no agent")))?;
-        let message = Outgoing::json(subjects::work(&work.agent), &work, trace).map_err(|error| unwritable(error.to_string()))?;
+        let unwritable = |detail: String| TransitionError::Log {
+            run: state.run,
+            detail,
+        };
+        let work = work_for(state, task, attempt)
+            .ok_or_else(|| unwritable(format!("task {task} has no agent")))?;
+        let message = Outgoing::json(subjects::work(&work.agent), &work, trace)
+            .map_err(|error| unwritable(error.to_string()))?;
         self.bus.store_patiently(message.message_id(id)).await?;
         Ok(())
     }
 
     /// Ends an attempt as canceled in its journal, unless something else has ended it.
-    async fn end_task(&self, state: &State, task: &TaskId, attempt: u32, trace: TraceParent) -> Result<(), TransitionError> {
-        let Some(agent) = state.agent_of(task) else { return Ok(()) };
+    async fn end_task(
+        &self,
+        state: &State,
+        task: &TaskId,
+        attempt: u32,
+        trace: TraceParent,
+    ) -> Result<(), TransitionError> {
+        let Some(agent) = state.agent_of(task) else {
+            return Ok(());
+        };
         let run = state.run;
         let answer = Answer {
             task: task.clone(),
@@ -89,12 +114,18 @@ impl Shared {
         loop {
             let last = self.bus.last_of_runs(&fence).await?;
             let expected = last.as_ref().map_or(0, |message| message.seq);
-            let known = last.and_then(|message| serde_json::from_slice::<Entry>(&message.payload).ok());
-            if known.is_some_and(|last| last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())) {
+            let known =
+                last.and_then(|message| serde_json::from_slice::<Entry>(&message.payload).ok());
+            if known.is_some_and(|last| {
+                last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())
+            }) {
                 return Ok(());
             }
             let message = Outgoing::json(&subject, &entry, trace)
-                .map_err(|error| TransitionError::Log { run, detail: error.to_string() })?
+                .map_err(|error| TransitionError::Log {
+                    run,
+                    detail: error.to_string(),
+                })?
                 .expect_last(&fence, expected);
             match self.bus.store_patiently(message).await {
                 Ok(_) => return Ok(()),
@@ -122,7 +153,9 @@ impl Shared {
         if !subjects::is_inbox(inbox) {
             return;
         }
-        let Some(message) = ask_reply(inbox, result, trace) else { return };
+        let Some(message) = ask_reply(inbox, result, trace) else {
+            return;
+        };
         if let Err(error) = self.bus.send(message).await {
             tracing::warn!(%error, run = %result.run, "an answer was not sent");
         }
@@ -135,7 +168,11 @@ fn ask_reply(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outg
     } else {
         let unnamed = || ErrorBody::new(Code::Internal, format!("the run is {}", result.status));
         let error = result.reason.clone().unwrap_or_else(unnamed);
-        let body = AskError { error: error.clone(), run: result.run, result: result.clone() };
+        let body = AskError {
+            error: error.clone(),
+            run: result.run,
+            result: result.clone(),
+        };
         match Outgoing::json(inbox, &body, trace) {
             Ok(message) => with_error(message, &error),
             Err(error) => {
@@ -144,12 +181,21 @@ fn ask_reply(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outg
             }
         }
     };
-    let message = message.header(headers::RUN_ID, result.run).header(headers::STATUS, result.status);
-    Some(if result.simulated { message.header(headers::SIMULATED, "true") } else { message })
+    let message = message
+        .header(headers::RUN_ID, result.run)
+        .header(headers::STATUS, result.status);
+    Some(if result.simulated {
+        message.header(headers::SIMULATED, "true")
+    } else {
+        message
+    })
 }
 
 async fn send_signal(bus: &swarm_bus::Bus, run: RunId, trace: TraceParent) {
-    if let Err(error) = bus.send(Outgoing::new(subjects::cancel(run), "", trace)).await {
+    if let Err(error) = bus
+        .send(Outgoing::new(subjects::cancel(run), "", trace))
+        .await
+    {
         tracing::warn!(%error, %run, "a cancel signal was not sent");
     }
 }

@@ -20,13 +20,34 @@ mod result;
 mod runs;
 
 const ENDPOINTS: [Endpoint; 7] = [
-    Endpoint { name: "ask", subject: "swarm.ask" },
-    Endpoint { name: "ask-target", subject: "swarm.ask.>" },
-    Endpoint { name: "result", subject: "swarm.result" },
-    Endpoint { name: "runs", subject: "swarm.runs" },
-    Endpoint { name: "cancel", subject: "swarm.cancel" },
-    Endpoint { name: "agents", subject: "swarm.agents" },
-    Endpoint { name: "register", subject: swarm_protocol::subjects::REGISTER },
+    Endpoint {
+        name: "ask",
+        subject: "swarm.ask",
+    },
+    Endpoint {
+        name: "ask-target",
+        subject: "swarm.ask.>",
+    },
+    Endpoint {
+        name: "result",
+        subject: "swarm.result",
+    },
+    Endpoint {
+        name: "runs",
+        subject: "swarm.runs",
+    },
+    Endpoint {
+        name: "cancel",
+        subject: "swarm.cancel",
+    },
+    Endpoint {
+        name: "agents",
+        subject: "swarm.agents",
+    },
+    Endpoint {
+        name: "register",
+        subject: swarm_protocol::subjects::REGISTER,
+    },
 ];
 
 /// Begins to take calls.

@@ -46,11 +46,19 @@ impl Index {
             return;
         }
         let ended = stored.summary.state.is_terminal();
-        inner.by_time.insert((stored.summary.submitted_at.as_millis(), run), ());
+        inner
+            .by_time
+            .insert((stored.summary.submitted_at.as_millis(), run), ());
         if let Some(submission) = stored.summary.seq {
             inner.by_submission.insert(submission, run);
         }
-        inner.runs.insert(run, Entry { stored: Arc::new(stored), seq });
+        inner.runs.insert(
+            run,
+            Entry {
+                stored: Arc::new(stored),
+                seq,
+            },
+        );
         if let Some(waiting) = ended.then(|| inner.waiting.remove(&run)).flatten() {
             waiting.notify_waiters();
         }
@@ -64,14 +72,22 @@ impl Index {
         let inner = self.lock();
         match reference {
             RunRef::Id(run) => Ok(*run),
-            RunRef::Sequence(seq) => inner.by_submission.get(seq).copied().ok_or_else(|| unknown(reference)),
+            RunRef::Sequence(seq) => inner
+                .by_submission
+                .get(seq)
+                .copied()
+                .ok_or_else(|| unknown(reference)),
             RunRef::Prefix(prefix) => {
-                let mut found = inner.runs.keys().filter(|run| run.to_string().starts_with(prefix));
+                let mut found = inner
+                    .runs
+                    .keys()
+                    .filter(|run| run.to_string().starts_with(prefix));
                 match (found.next(), found.next()) {
                     (Some(run), None) => Ok(*run),
                     (None, _) => Err(unknown(reference)),
                     (Some(_), Some(_)) => {
-                        let message = format!("several runs begin with {prefix}: give more of the id");
+                        let message =
+                            format!("several runs begin with {prefix}: give more of the id");
                         Err(ErrorBody::new(Code::RunAmbiguous, message).field("run"))
                     }
                 }
@@ -84,20 +100,32 @@ impl Index {
         let inner = self.lock();
         let before = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let range = inner.by_time.range((std::ops::Bound::Unbounded, before));
-        range.rev().filter_map(|((_, run), ())| inner.runs.get(run).cloned()).collect()
+        range
+            .rev()
+            .filter_map(|((_, run), ())| inner.runs.get(run).cloned())
+            .collect()
     }
 
     /// Open runs whose last event has effects that nobody confirms.
     pub(crate) fn unconfirmed(&self) -> Vec<Entry> {
         let inner = self.lock();
-        inner.runs.values().filter(|entry| entry.stored.summary.unconfirmed).cloned().collect()
+        inner
+            .runs
+            .values()
+            .filter(|entry| entry.stored.summary.unconfirmed)
+            .cloned()
+            .collect()
     }
 
     /// Waits until a run has ended, or the time is over.
     pub(crate) async fn ended(&self, run: RunId, patience: Duration) {
         let notify = {
             let mut inner = self.lock();
-            if inner.runs.get(&run).is_some_and(|entry| entry.stored.summary.state.is_terminal()) {
+            if inner
+                .runs
+                .get(&run)
+                .is_some_and(|entry| entry.stored.summary.state.is_terminal())
+            {
                 return;
             }
             Arc::clone(inner.waiting.entry(run).or_default())
@@ -109,12 +137,17 @@ impl Index {
             return;
         }
         // A time-out is no error here: the caller looks at the state.
-        tokio::time::timeout(patience, notified).await.unwrap_or_default();
+        tokio::time::timeout(patience, notified)
+            .await
+            .unwrap_or_default();
     }
 
     /// The state of a run.
     pub(crate) fn state(&self, run: RunId) -> Option<RunState> {
-        self.lock().runs.get(&run).map(|entry| entry.stored.summary.state)
+        self.lock()
+            .runs
+            .get(&run)
+            .map(|entry| entry.stored.summary.state)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -153,7 +186,8 @@ pub(crate) async fn follow(bus: &Bus, index: Index) -> Result<(), WatchError> {
 }
 
 async fn open(bus: &Bus) -> Result<Watch, WatchError> {
-    bus.watch(topology::RUNS, subjects::RUN_LOGS, Content::Headers).await
+    bus.watch(topology::RUNS, subjects::RUN_LOGS, Content::Headers)
+        .await
 }
 
 async fn reopen(bus: &Bus) -> Watch {
@@ -169,10 +203,19 @@ async fn reopen(bus: &Bus) -> Watch {
 }
 
 fn take(index: &Index, message: &Watched) {
-    let Some(header) = message.headers.get(headers::SUMMARY) else { return };
+    let Some(header) = message.headers.get(headers::SUMMARY) else {
+        return;
+    };
     match Stored::from_header(header) {
-        Ok(stored) if subjects::run_of_log(&message.subject) == Some(stored.summary.run) => index.put(message.seq, stored),
-        Ok(_) => tracing::warn!(subject = message.subject, "a summary of another run was ignored"),
-        Err(error) => tracing::warn!(subject = message.subject, %error, "a summary is not understood"),
+        Ok(stored) if subjects::run_of_log(&message.subject) == Some(stored.summary.run) => {
+            index.put(message.seq, stored)
+        }
+        Ok(_) => tracing::warn!(
+            subject = message.subject,
+            "a summary of another run was ignored"
+        ),
+        Err(error) => {
+            tracing::warn!(subject = message.subject, %error, "a summary is not understood")
+        }
     }
 }

@@ -51,27 +51,44 @@ fn decode(delivery: &Delivery) -> Result<Option<Entry>, ErrorBody> {
     if entry.run == run && entry.task == task {
         Ok(Some(entry))
     } else {
-        Err(undecodable(format!("this entry is of run {}, task {}", entry.run, entry.task)))
+        Err(undecodable(format!(
+            "this entry is of run {}, task {}",
+            entry.run, entry.task
+        )))
     }
 }
 
 async fn bury(delivery: Delivery, error: &ErrorBody) {
     tracing::warn!(%error, subject = delivery.subject(), "set aside as a dead letter");
-    let context = subjects::parse_journal(delivery.subject()).map_or_else(DeadContext::default, |(run, task, _)| {
-        DeadContext { run: Some(run), task: Some(task), attempt: None }
-    });
-    if let Err(error) = delivery.dead_letter(subjects::dead_inbox(), error, context).await {
+    let context = subjects::parse_journal(delivery.subject()).map_or_else(
+        DeadContext::default,
+        |(run, task, _)| DeadContext {
+            run: Some(run),
+            task: Some(task),
+            attempt: None,
+        },
+    );
+    if let Err(error) = delivery
+        .dead_letter(subjects::dead_inbox(), error, context)
+        .await
+    {
         tracing::warn!(%error, "the dead letter was not stored; the entry comes back");
     }
 }
 
 impl Shared {
     async fn task_ended(&self, entry: &Entry, delivery: &Delivery) -> Result<(), TransitionError> {
-        let Some(answer) = entry.body.answer() else { return Ok(()) };
+        let Some(answer) = entry.body.answer() else {
+            return Ok(());
+        };
         let position = delivery.position();
         let cause = cause_of(&position.stream, position.seq);
         let trace = delivery.trace();
-        let input = Input::TaskEnded { task: &entry.task, attempt: entry.attempt, answer };
+        let input = Input::TaskEnded {
+            task: &entry.task,
+            attempt: entry.attempt,
+            answer,
+        };
         match self.transition(entry.run, input, &cause, trace).await? {
             Outcome::Applied(_) => {}
             Outcome::Ignored(_) => {

@@ -108,7 +108,16 @@ impl Coordinator {
         let service = endpoints::serve(&bus, &options.instance).await?;
         let runs = Runs::default();
         let background = TaskTracker::new();
-        let shared = Arc::new(Shared { bus, options, swarm_id, roster, index, cards, runs, background });
+        let shared = Arc::new(Shared {
+            bus,
+            options,
+            swarm_id,
+            roster,
+            index,
+            cards,
+            runs,
+            background,
+        });
         Ok(Self { shared, service })
     }
 
@@ -118,8 +127,20 @@ impl Coordinator {
     /// When the connection is closed for good.
     pub async fn run(self, shutdown: Shutdown) -> Result<bool, CoordinatorError> {
         let Self { shared, service } = self;
-        let submissions = consume(&shared, topology::INBOX, topology::SUBMIT_CONSUMER, &shutdown, submissions::accept);
-        let journals = consume(&shared, topology::RUNS, topology::JOURNAL_CONSUMER, &shutdown, journals::follow);
+        let submissions = consume(
+            &shared,
+            topology::INBOX,
+            topology::SUBMIT_CONSUMER,
+            &shutdown,
+            submissions::accept,
+        );
+        let journals = consume(
+            &shared,
+            topology::RUNS,
+            topology::JOURNAL_CONSUMER,
+            &shutdown,
+            journals::follow,
+        );
         let calls = endpoints::answer(Arc::clone(&shared), service, shutdown.clone());
         let sweeping = sweep::run(Arc::clone(&shared), shutdown.clone());
         let (submissions, journals, (), ()) = tokio::join!(submissions, journals, calls, sweeping);
@@ -139,10 +160,17 @@ async fn consume<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let options =
-        work_loop::Options { stream, consumer: consumer.to_owned(), slots: SLOTS, drain: shared.options.drain };
+    let options = work_loop::Options {
+        stream,
+        consumer: consumer.to_owned(),
+        slots: SLOTS,
+        drain: shared.options.drain,
+    };
     let for_work = Arc::clone(shared);
-    work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| work(Arc::clone(&for_work), delivery)).await
+    work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| {
+        work(Arc::clone(&for_work), delivery)
+    })
+    .await
 }
 
 fn log_report(report: &topology::Report) {
@@ -153,7 +181,10 @@ fn log_report(report: &topology::Report) {
         tracing::info!(updated, "updated");
     }
     for drift in &report.drift {
-        tracing::warn!(drift, "differs from what this version wants, and is left as it is");
+        tracing::warn!(
+            drift,
+            "differs from what this version wants, and is left as it is"
+        );
     }
 }
 

@@ -71,7 +71,9 @@ pub(crate) struct Runs {
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { slots: Mutex::new(LruCache::new(CACHED)) }
+        Self {
+            slots: Mutex::new(LruCache::new(CACHED)),
+        }
     }
 }
 
@@ -82,7 +84,10 @@ impl Runs {
     }
 
     fn forget(&self, run: RunId) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).pop(&run);
+        self.slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop(&run);
     }
 }
 
@@ -110,17 +115,28 @@ impl Shared {
         let slot = self.runs.slot(run);
         let mut loaded = slot.lock().await;
         // A submission is nearly always the first: its append finds out, without reading.
-        let mut current = loaded.is_some() || matches!(input, Input::Submit(..));
+        let mut read = loaded.is_none() && !matches!(input, Input::Submit(..));
+        let mut fresh = false;
         loop {
-            if !current {
+            if read {
                 *loaded = self.load(run).await?;
+                fresh = true;
             }
-            let context =
-                Context { run, at: Timestamp::now(), by: self.options.instance.clone(), cause: cause.clone() };
+            read = true;
+            let context = Context {
+                run,
+                at: Timestamp::now(),
+                by: self.options.instance.clone(),
+                cause: cause.clone(),
+            };
             let state = loaded.as_ref().map(|loaded| &loaded.state);
             let event = match decide(state, input.clone(), context) {
                 Decision::Append(event) => event,
-                Decision::Ignore => return Ok(Outcome::Ignored(state.cloned().map(Box::new))),
+                Decision::Ignore if fresh => {
+                    return Ok(Outcome::Ignored(state.cloned().map(Box::new)));
+                }
+                // What is kept may be older than the log: another coordinator dispatched what has ended now.
+                Decision::Ignore => continue,
             };
             match self.append(loaded.take(), &event, trace).await {
                 Ok(appended) => {
@@ -132,19 +148,29 @@ impl Shared {
                     self.publish_effects(&state, &event, trace).await?;
                     return Ok(Outcome::Applied(Box::new(state)));
                 }
-                Err(TransitionError::Publish(PublishError::Refused(_))) => current = false,
+                Err(TransitionError::Publish(PublishError::Refused(_))) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn append(&self, last: Option<Loaded>, event: &Event, trace: TraceParent) -> Result<Loaded, TransitionError> {
+    async fn append(
+        &self,
+        last: Option<Loaded>,
+        event: &Event,
+        trace: TraceParent,
+    ) -> Result<Loaded, TransitionError> {
         let (expected, before) = last.map_or((0, None), |loaded| (loaded.seq, Some(loaded.state)));
-        let aside = |detail: String| TransitionError::Log { run: event.run, detail };
+        let aside = |detail: String| TransitionError::Log {
+            run: event.run,
+            detail,
+        };
         let state = fold(before, event).map_err(|error| aside(error.to_string()))?;
         let summary = state.summary();
         let subject = subjects::run_log(event.run);
-        let header = summary.to_header().map_err(|error| aside(error.to_string()))?;
+        let header = summary
+            .to_header()
+            .map_err(|error| aside(error.to_string()))?;
         let message = Outgoing::json(&subject, event, trace)
             .map_err(|error| aside(error.to_string()))?
             .header(headers::SUMMARY, header)
@@ -152,7 +178,10 @@ impl Shared {
         let stored = self.bus.store_patiently(message).await?;
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         self.index.put(stored.seq, summary);
-        Ok(Loaded { state, seq: stored.seq })
+        Ok(Loaded {
+            state,
+            seq: stored.seq,
+        })
     }
 
     /// A run as its log tells it, none when there is no log.
@@ -160,7 +189,10 @@ impl Shared {
         let mut loaded: Option<Loaded> = None;
         for Logged { event, seq } in self.read_log(run).await? {
             let state = loaded.take().map(|loaded| loaded.state);
-            let folded = fold(state, &event).map_err(|error: FoldError| TransitionError::Log { run, detail: error.to_string() })?;
+            let folded = fold(state, &event).map_err(|error: FoldError| TransitionError::Log {
+                run,
+                detail: error.to_string(),
+            })?;
             loaded = Some(Loaded { state: folded, seq });
         }
         Ok(loaded)
@@ -169,32 +201,55 @@ impl Shared {
     /// The events of a run, oldest first.
     pub(crate) async fn read_log(&self, run: RunId) -> Result<Vec<Logged>, TransitionError> {
         let stored = self.bus.read_runs(&subjects::run_log(run), 1).await?;
-        let events = stored.into_iter().filter(|message| message.is_event).map(|message| {
-            let event = serde_json::from_slice(&message.payload)
-                .map_err(|error| TransitionError::Log { run, detail: format!("at sequence {}: {error}", message.seq) })?;
-            Ok(Logged { event, seq: message.seq })
-        });
+        let events = stored
+            .into_iter()
+            .filter(|message| message.is_event)
+            .map(|message| {
+                let event = serde_json::from_slice(&message.payload).map_err(|error| {
+                    TransitionError::Log {
+                        run,
+                        detail: format!("at sequence {}: {error}", message.seq),
+                    }
+                })?;
+                Ok(Logged {
+                    event,
+                    seq: message.seq,
+                })
+            });
         events.collect()
     }
 
     /// The last event of a run, as the leader of the stream has it.
     pub(crate) async fn last_event(&self, run: RunId) -> Result<Option<Event>, TransitionError> {
-        let Some(message) = self.bus.last_of_runs(&subjects::run_log(run)).await? else { return Ok(None) };
+        let Some(message) = self.bus.last_of_runs(&subjects::run_log(run)).await? else {
+            return Ok(None);
+        };
         if !message.is_event {
             return Ok(self.read_log(run).await?.pop().map(|logged| logged.event));
         }
-        let event = serde_json::from_slice(&message.payload)
-            .map_err(|error| TransitionError::Log { run, detail: format!("at sequence {}: {error}", message.seq) })?;
+        let event =
+            serde_json::from_slice(&message.payload).map_err(|error| TransitionError::Log {
+                run,
+                detail: format!("at sequence {}: {error}", message.seq),
+            })?;
         Ok(Some(event))
     }
 
     /// Publishes the effects again of the event that a cause led to: whoever appended it may have died before it could.
     /// Whether there is such an event.
-    pub(crate) async fn repeat_effects(&self, run: RunId, cause: &Cause, trace: TraceParent) -> Result<bool, TransitionError> {
+    pub(crate) async fn repeat_effects(
+        &self,
+        run: RunId,
+        cause: &Cause,
+        trace: TraceParent,
+    ) -> Result<bool, TransitionError> {
         let mut state: Option<State> = None;
         for Logged { event, .. } in self.read_log(run).await? {
-            let folded = fold(state.take(), &event)
-                .map_err(|error: FoldError| TransitionError::Log { run, detail: error.to_string() })?;
+            let folded =
+                fold(state.take(), &event).map_err(|error: FoldError| TransitionError::Log {
+                    run,
+                    detail: error.to_string(),
+                })?;
             if event.cause == *cause {
                 self.publish_effects(&folded, &event, trace).await?;
                 return Ok(true);
@@ -207,7 +262,10 @@ impl Shared {
 
 /// The cause that a delivery of a stream is.
 pub(crate) fn cause_of(stream: &str, seq: u64) -> Cause {
-    Cause::Message { stream: stream.to_owned(), seq }
+    Cause::Message {
+        stream: stream.to_owned(),
+        seq,
+    }
 }
 
 /// The cause that a submission is.

@@ -40,15 +40,29 @@ pub(crate) struct Identity {
 }
 
 /// The run of a submission: the one it names, the one of its message id, or the one of its place in the inbox.
-pub(crate) fn identify(run_header: Option<&str>, message_id: Option<&str>, swarm_id: uuid::Uuid, seq: u64) -> Identity {
+pub(crate) fn identify(
+    run_header: Option<&str>,
+    message_id: Option<&str>,
+    swarm_id: uuid::Uuid,
+    seq: u64,
+) -> Identity {
     let derived = RunId::from_sequence(swarm_id, seq);
     match (run_header, message_id) {
         (Some(text), _) => match RunId::parse(text) {
             Some(run) => Identity { run, problem: None },
-            None => Identity { run: derived, problem: Some(bad_run_id()) },
+            None => Identity {
+                run: derived,
+                problem: Some(bad_run_id()),
+            },
         },
-        (None, Some(id)) => Identity { run: RunId::from_message_id(id), problem: None },
-        (None, None) => Identity { run: derived, problem: None },
+        (None, Some(id)) => Identity {
+            run: RunId::from_message_id(id),
+            problem: None,
+        },
+        (None, None) => Identity {
+            run: derived,
+            problem: None,
+        },
     }
 }
 
@@ -72,10 +86,16 @@ pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
     let cause = submission_cause(position.seq);
     shared.learn_strangers(&submit).await;
     let team = shared.roster.team();
-    let outcome = shared.transition(run, Input::Submit(&submit, &team), &cause, trace).await;
+    let outcome = shared
+        .transition(run, Input::Submit(&submit, &team), &cause, trace)
+        .await;
     let settled = match outcome {
         Ok(Outcome::Applied(_)) => Ok(Repeated::Done),
-        Ok(Outcome::Ignored(state)) => shared.repeated(run, state.as_deref(), &submit, &cause, trace).await,
+        Ok(Outcome::Ignored(state)) => {
+            shared
+                .repeated(run, state.as_deref(), &submit, &cause, trace)
+                .await
+        }
         Err(error) => Err(error),
     };
     match settled {
@@ -84,9 +104,18 @@ pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
             join(&shared, run, inbox, trace);
             delivery.ack().await;
         }
-        Ok(Repeated::Conflict(problem)) => refuse(&shared, delivery, run, &problem, submit.reply.as_deref()).await,
+        Ok(Repeated::Conflict(problem)) => {
+            refuse(&shared, delivery, run, &problem, submit.reply.as_deref()).await
+        }
         Err(error @ TransitionError::Log { .. }) => {
-            refuse(&shared, delivery, run, &error.to_body(), submit.reply.as_deref()).await;
+            refuse(
+                &shared,
+                delivery,
+                run,
+                &error.to_body(),
+                submit.reply.as_deref(),
+            )
+            .await;
         }
         Err(error) => {
             tracing::warn!(%run, error = chain(&error), "a submission is put off");
@@ -97,16 +126,24 @@ pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
 
 fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -> Submit {
     let payload = delivery.payload();
-    let target = subjects::submit_target(delivery.subject()).flatten().map(str::to_owned);
+    let target = subjects::submit_target(delivery.subject())
+        .flatten()
+        .map(str::to_owned);
     let submission = match problem {
         Some(problem) => Err(problem),
         None if payload.len() > MAX_SUBMISSION => Err(too_large(payload.len())),
         None => Submission::parse(payload),
     };
-    let reply = delivery.header(headers::REPLY_TO).filter(|reply| subjects::is_inbox(reply)).map(str::to_owned);
+    let reply = delivery
+        .header(headers::REPLY_TO)
+        .filter(|reply| subjects::is_inbox(reply))
+        .map(str::to_owned);
     Submit {
         submission,
-        excerpt: String::from_utf8_lossy(payload).chars().take(SUMMARY_TASK_CHARS).collect(),
+        excerpt: String::from_utf8_lossy(payload)
+            .chars()
+            .take(SUMMARY_TASK_CHARS)
+            .collect(),
         content_sha256: content_hash(payload, target.as_deref()),
         target,
         // A clock that is ahead of this one must not make a run end before it began.
@@ -116,23 +153,42 @@ fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -
 }
 
 fn too_large(bytes: usize) -> ErrorBody {
-    let message = format!("the submission has {} KiB, at most {} are taken", bytes / 1024, MAX_SUBMISSION / 1024);
+    let message = format!(
+        "the submission has {} KiB, at most {} are taken",
+        bytes / 1024,
+        MAX_SUBMISSION / 1024
+    );
     ErrorBody::new(Code::TooLarge, message)
 }
 
 /// The same id with other content.
 pub(crate) fn conflict(run: RunId) -> ErrorBody {
-    ErrorBody::new(Code::Conflict, format!("run {run} exists with other content: use another id"))
+    ErrorBody::new(
+        Code::Conflict,
+        format!("run {run} exists with other content: use another id"),
+    )
 }
 
-async fn refuse(shared: &Shared, delivery: Delivery, run: RunId, problem: &ErrorBody, reply: Option<&str>) {
+async fn refuse(
+    shared: &Shared,
+    delivery: Delivery,
+    run: RunId,
+    problem: &ErrorBody,
+    reply: Option<&str>,
+) {
     tracing::warn!(%run, %problem, "a submission was refused");
     if let Some(inbox) = reply {
         shared.reply_error(inbox, problem, delivery.trace()).await;
         return delivery.ack().await;
     }
-    let context = DeadContext { run: Some(run), ..DeadContext::default() };
-    if let Err(error) = delivery.dead_letter(subjects::dead_inbox(), problem, context).await {
+    let context = DeadContext {
+        run: Some(run),
+        ..DeadContext::default()
+    };
+    if let Err(error) = delivery
+        .dead_letter(subjects::dead_inbox(), problem, context)
+        .await
+    {
         tracing::warn!(%error, "the dead letter was not stored; the submission comes back");
     }
 }
@@ -150,14 +206,25 @@ pub(crate) fn join(shared: &Arc<Shared>, run: RunId, inbox: String, trace: Trace
 impl Shared {
     /// An agent that registered with another coordinator has a consumer: looked up when somebody names it.
     async fn learn_strangers(&self, submit: &Submit) {
-        let named = submit.submission.iter().flat_map(|submission| submission.agents.iter().flatten().cloned());
-        let target = submit.target.as_deref().and_then(|target| target.parse().ok());
+        let named = submit
+            .submission
+            .iter()
+            .flat_map(|submission| submission.agents.iter().flatten().cloned());
+        let target = submit
+            .target
+            .as_deref()
+            .and_then(|target| target.parse().ok());
         if named.chain(target).all(|agent| self.roster.knows(&agent)) {
             return;
         }
         match self.bus.work_consumers().await {
-            Ok(names) => names.iter().filter_map(|name| name.parse().ok()).for_each(|agent| self.roster.add(agent)),
-            Err(error) => tracing::warn!(error = chain(&error), "work consumers could not be listed"),
+            Ok(names) => names
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .for_each(|agent| self.roster.add(agent)),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "work consumers could not be listed")
+            }
         }
     }
 
@@ -169,7 +236,9 @@ impl Shared {
         cause: &Cause,
         trace: TraceParent,
     ) -> Result<Repeated, TransitionError> {
-        let Some(state) = state else { return Ok(Repeated::Done) };
+        let Some(state) = state else {
+            return Ok(Repeated::Done);
+        };
         if state.content_sha256() != submit.content_sha256 {
             return Ok(Repeated::Conflict(conflict(run)));
         }
@@ -183,7 +252,11 @@ impl Shared {
     async fn reply_error(&self, inbox: &str, problem: &ErrorBody, trace: TraceParent) {
         match swarm_bus::Outgoing::json(inbox, problem, trace) {
             Ok(message) => {
-                if let Err(error) = self.bus.send(swarm_bus::service::with_error(message, problem)).await {
+                if let Err(error) = self
+                    .bus
+                    .send(swarm_bus::service::with_error(message, problem))
+                    .await
+                {
                     tracing::warn!(%error, "an answer was not sent");
                 }
             }
@@ -201,11 +274,17 @@ mod tests {
         let swarm = uuid::Uuid::from_u128(9);
         let named = RunId::random();
         let run = |header: Option<&str>, id| identify(header, id, swarm, 4).run;
-        assert_eq!(run(Some(&named.to_string().to_uppercase()), Some("x")), named);
+        assert_eq!(
+            run(Some(&named.to_string().to_uppercase()), Some("x")),
+            named
+        );
         assert_eq!(run(None, Some("x")), RunId::from_message_id("x"));
         assert_eq!(run(None, None), RunId::from_sequence(swarm, 4));
         let wrong = identify(Some("seven"), None, swarm, 4);
         assert_eq!(wrong.run, RunId::from_sequence(swarm, 4));
-        assert_eq!(wrong.problem.map(|problem| problem.code), Some("SW-RUN-ID".to_owned()));
+        assert_eq!(
+            wrong.problem.map(|problem| problem.code),
+            Some("SW-RUN-ID".to_owned())
+        );
     }
 }

@@ -19,9 +19,18 @@ const UNCONFIRMED: Duration = Duration::from_secs(5);
 /// Sweeps until the stop.
 pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
     let mut swept: HashMap<RunId, u64> = HashMap::new();
-    while shutdown.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+    while shutdown
+        .stop
+        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .await
+        .is_some()
+    {
         let unconfirmed = shared.index.unconfirmed();
-        swept.retain(|run, seq| unconfirmed.iter().any(|entry| entry.stored.summary.run == *run && entry.seq == *seq));
+        swept.retain(|run, seq| {
+            unconfirmed
+                .iter()
+                .any(|entry| entry.stored.summary.run == *run && entry.seq == *seq)
+        });
         for entry in unconfirmed {
             let run = entry.stored.summary.run;
             if swept.contains_key(&run) || Timestamp::now().since(entry.stored.at) < UNCONFIRMED {
@@ -31,7 +40,9 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
                 Ok(()) => {
                     swept.insert(run, entry.seq);
                 }
-                Err(error) => tracing::warn!(%run, error = chain(&error), "effects were not published again"),
+                Err(error) => {
+                    tracing::warn!(%run, error = chain(&error), "effects were not published again")
+                }
             }
         }
     }
@@ -40,10 +51,15 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
 impl Shared {
     /// Publishes the effects of a run's last event again.
     pub(crate) async fn confirm(&self, run: RunId) -> Result<(), TransitionError> {
-        let Some(loaded) = self.load(run).await? else { return Ok(()) };
-        let Some(event) = self.last_event(run).await? else { return Ok(()) };
+        let Some(loaded) = self.load(run).await? else {
+            return Ok(());
+        };
+        let Some(event) = self.last_event(run).await? else {
+            return Ok(());
+        };
         if event.n == loaded.state.n {
-            self.publish_effects(&loaded.state, &event, TraceParent::root()).await?;
+            self.publish_effects(&loaded.state, &event, TraceParent::root())
+                .await?;
         }
         Ok(())
     }

@@ -16,9 +16,18 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn new(options: &Options, consumers: Vec<String>) -> Self {
-        let consumers = consumers.iter().filter_map(|name| name.parse::<AgentName>().ok());
+        let consumers = consumers
+            .iter()
+            .filter_map(|name| name.parse::<AgentName>().ok());
         let known: BTreeSet<AgentName> = options.agents.iter().cloned().chain(consumers).collect();
-        let everyone = || options.agents.iter().filter(|agent| **agent != options.summarizer).cloned().collect();
+        let everyone = || {
+            options
+                .agents
+                .iter()
+                .filter(|agent| **agent != options.summarizer)
+                .cloned()
+                .collect()
+        };
         let longest_total = options.topology.retention / 2;
         let team = Team {
             known,
@@ -27,19 +36,32 @@ impl Roster {
             total: options.total.min(longest_total),
             longest_total,
         };
-        Self { team: RwLock::new(team) }
+        Self {
+            team: RwLock::new(team),
+        }
     }
 
     /// The team as it is now.
     pub(crate) fn team(&self) -> Team {
-        self.team.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.team
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn knows(&self, agent: &AgentName) -> bool {
-        self.team.read().unwrap_or_else(PoisonError::into_inner).known.contains(agent)
+        self.team
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .known
+            .contains(agent)
     }
 
     pub(crate) fn add(&self, agent: AgentName) {
-        self.team.write().unwrap_or_else(PoisonError::into_inner).known.insert(agent);
+        self.team
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .known
+            .insert(agent);
     }
 }

@@ -43,14 +43,24 @@ impl RunRequest {
     /// `SW-RUN-REF`, `SW-JSON` or `SW-ENCODING`.
     pub fn parse(payload: &[u8]) -> Result<Self, ErrorBody> {
         let text = std::str::from_utf8(payload)
-            .map_err(|error| ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}")))?
+            .map_err(|error| {
+                ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}"))
+            })?
             .trim();
         let is_document = text.starts_with('{') && text.contains("\"run\"");
         if !is_document {
-            return Ok(Self { run: reference(text)?, wait: None, reason: None });
+            return Ok(Self {
+                run: reference(text)?,
+                wait: None,
+                reason: None,
+            });
         }
         let body: RunRequestBody = read_json(text)?;
-        Ok(Self { run: reference(&body.run)?, wait: body.wait, reason: body.reason })
+        Ok(Self {
+            run: reference(&body.run)?,
+            wait: body.wait,
+            reason: body.reason,
+        })
     }
 }
 
@@ -64,14 +74,26 @@ fn reference(text: &str) -> Result<RunRef, ErrorBody> {
 ///
 /// # Errors
 /// `SW-JSON` or `SW-ENCODING`.
-pub fn read_optional<T: serde::de::DeserializeOwned + Default>(payload: &[u8]) -> Result<T, ErrorBody> {
-    let text = std::str::from_utf8(payload)
-        .map_err(|error| ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}")))?;
-    if text.trim().is_empty() { Ok(T::default()) } else { read_json(text) }
+pub fn read_optional<T: serde::de::DeserializeOwned + Default>(
+    payload: &[u8],
+) -> Result<T, ErrorBody> {
+    let text = std::str::from_utf8(payload).map_err(|error| {
+        ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}"))
+    })?;
+    if text.trim().is_empty() {
+        Ok(T::default())
+    } else {
+        read_json(text)
+    }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
-    serde_json::from_str(text).map_err(|error| ErrorBody::new(Code::Json, format!("the request is not understood: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        ErrorBody::new(
+            Code::Json,
+            format!("the request is not understood: {error}"),
+        )
+    })
 }
 
 /// `runs`: which runs to list; all fields may be left out.
@@ -171,14 +193,31 @@ mod tests {
     #[test]
     fn runs_are_asked_for_in_every_form() {
         let run = RunId::random();
-        let plain = |run| RunRequest { run, wait: None, reason: None };
-        assert_eq!(RunRequest::parse(run.to_string().as_bytes()), Ok(plain(RunRef::Id(run))));
-        assert_eq!(RunRequest::parse(br#"{"stream":"SWARM_INBOX","seq":3}"#), Ok(plain(RunRef::Sequence(3))));
+        let plain = |run| RunRequest {
+            run,
+            wait: None,
+            reason: None,
+        };
+        assert_eq!(
+            RunRequest::parse(run.to_string().as_bytes()),
+            Ok(plain(RunRef::Id(run)))
+        );
+        assert_eq!(
+            RunRequest::parse(br#"{"stream":"SWARM_INBOX","seq":3}"#),
+            Ok(plain(RunRef::Sequence(3)))
+        );
         let body = format!(r#"{{"run":"{run}","wait":"30s","reason":"late"}}"#);
-        let whole = RunRequest { run: RunRef::Id(run), wait: Some(Span::from_secs(30)), reason: Some("late".into()) };
+        let whole = RunRequest {
+            run: RunRef::Id(run),
+            wait: Some(Span::from_secs(30)),
+            reason: Some("late".into()),
+        };
         assert_eq!(RunRequest::parse(body.as_bytes()), Ok(whole));
         assert_eq!(RunRequest::parse(b"").unwrap_err().code, "SW-RUN-REF");
-        assert_eq!(RunRequest::parse(b"{\"run\":7}").unwrap_err().code, "SW-JSON");
+        assert_eq!(
+            RunRequest::parse(b"{\"run\":7}").unwrap_err().code,
+            "SW-JSON"
+        );
         assert_eq!(RunRequest::parse(b"\xff").unwrap_err().code, "SW-ENCODING");
     }
 }

@@ -21,7 +21,12 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// An error with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code: code.as_str().to_owned(), message: message.into(), retryable: code.retryable(), field: None }
+        Self {
+            code: code.as_str().to_owned(),
+            message: message.into(),
+            retryable: code.retryable(),
+            field: None,
+        }
     }
 
     /// The same error, about one field.
@@ -34,7 +39,10 @@ impl ErrorBody {
     /// The HTTP-like status for the header `Nats-Service-Error-Code`.
     #[must_use]
     pub fn status(&self) -> u16 {
-        Code::ALL.iter().find(|code| code.as_str() == self.code).map_or(500, |code| code.status())
+        Code::ALL
+            .iter()
+            .find(|code| code.as_str() == self.code)
+            .map_or(500, |code| code.status())
     }
 }
 
@@ -133,8 +141,16 @@ mod tests {
     #[test]
     fn codes_are_distinct_and_statuses_known() {
         for (i, code) in Code::ALL.iter().enumerate() {
-            assert!(Code::ALL[i + 1..].iter().all(|other| other.as_str() != code.as_str()), "{code:?}");
-            assert!([400, 403, 404, 409, 413, 429, 500, 503].contains(&code.status()), "{code:?}");
+            assert!(
+                Code::ALL[i + 1..]
+                    .iter()
+                    .all(|other| other.as_str() != code.as_str()),
+                "{code:?}"
+            );
+            assert!(
+                [400, 403, 404, 409, 413, 429, 500, 503].contains(&code.status()),
+                "{code:?}"
+            );
         }
         assert_eq!(ErrorBody::new(Code::Conflict, "x").status(), 409);
     }

@@ -32,7 +32,9 @@ fn shown(text: &str) -> String {
 
 fn is_token(text: &str) -> bool {
     (1..=MAX_TOKEN).contains(&text.len())
-        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 macro_rules! token {
@@ -99,14 +101,22 @@ impl TaskId {
             return Self(base.to_owned());
         }
         let hash = hex(&Sha256::digest(base.as_bytes()));
-        let kept: String = base.chars().filter(|c| is_token(&c.to_string())).take(MAX_TOKEN - 13).collect();
+        let kept: String = base
+            .chars()
+            .filter(|c| is_token(&c.to_string()))
+            .take(MAX_TOKEN - 13)
+            .collect();
         Self(format!("{kept}-{}", hash.get(..12).unwrap_or_default()))
     }
 
     /// The task of the `n`th step (from 1) that names one agent: `name`, `name-2`, `name-3`.
     #[must_use]
     pub fn of_agent(agent: &AgentName, n: usize) -> Self {
-        if n <= 1 { Self(agent.0.clone()) } else { Self::derive(&format!("{agent}-{n}")) }
+        if n <= 1 {
+            Self(agent.0.clone())
+        } else {
+            Self::derive(&format!("{agent}-{n}"))
+        }
     }
 }
 
@@ -123,15 +133,19 @@ impl InstanceId {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            write!(text, "{byte:02x}").unwrap_or_default();
+            text
+        })
 }
 
 /// A run: everything that one submission causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
@@ -139,7 +153,11 @@ impl RunId {
     /// The run of a UUID in its text form of 36 characters, upper case accepted.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() == 36 { Uuid::try_parse(text).ok().map(Self) } else { None }
+        if text.len() == 36 {
+            Uuid::try_parse(text).ok().map(Self)
+        } else {
+            None
+        }
     }
 
     /// The run of a submission with this `Nats-Msg-Id`.
@@ -151,7 +169,10 @@ impl RunId {
     /// The run of the submission at `seq` of the inbox of the swarm `swarm_id`.
     #[must_use]
     pub fn from_sequence(swarm_id: Uuid, seq: u64) -> Self {
-        Self(Uuid::new_v5(&namespace(), format!("{swarm_id}:{seq}").as_bytes()))
+        Self(Uuid::new_v5(
+            &namespace(),
+            format!("{swarm_id}:{seq}").as_bytes(),
+        ))
     }
 
     /// A fresh run id, for a client that names its run before it submits it.
@@ -212,7 +233,9 @@ impl FromStr for RunRef {
         let text = text.trim();
         let invalid = || InvalidRunRef(text.to_owned());
         if text.starts_with('{') {
-            return serde_json::from_str::<Ticket>(text).map(|t| Self::Sequence(t.seq)).or(Err(invalid()));
+            return serde_json::from_str::<Ticket>(text)
+                .map(|t| Self::Sequence(t.seq))
+                .or(Err(invalid()));
         }
         if let Some(number) = text.strip_prefix("seq:") {
             return number.parse().map(Self::Sequence).or(Err(invalid()));
@@ -223,7 +246,11 @@ impl FromStr for RunRef {
         let prefix = text.to_ascii_lowercase();
         let plausible = (MIN_RUN_PREFIX..36).contains(&prefix.len())
             && prefix.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if plausible { Ok(Self::Prefix(prefix)) } else { Err(invalid()) }
+        if plausible {
+            Ok(Self::Prefix(prefix))
+        } else {
+            Err(invalid())
+        }
     }
 }
 
@@ -246,12 +273,21 @@ mod tests {
     #[test]
     fn run_ids_follow_the_rules() {
         let swarm = Uuid::nil();
-        assert_eq!(RunId::from_message_id("a").to_string(), RunId::from_message_id("a").to_string());
-        assert_ne!(RunId::from_sequence(swarm, 1), RunId::from_sequence(swarm, 2));
+        assert_eq!(
+            RunId::from_message_id("a").to_string(),
+            RunId::from_message_id("a").to_string()
+        );
+        assert_ne!(
+            RunId::from_sequence(swarm, 1),
+            RunId::from_sequence(swarm, 2)
+        );
         let expected = Uuid::new_v5(&Uuid::new_v5(&Uuid::NAMESPACE_URL, b"swarm"), b"msg:a");
         assert_eq!(RunId::from_message_id("a"), RunId(expected));
         let upper = "0B7E1E0C-3F5B-5E9A-8C49-0D5A6F7B8C9D";
-        assert_eq!(RunId::parse(upper).unwrap().to_string(), upper.to_lowercase());
+        assert_eq!(
+            RunId::parse(upper).unwrap().to_string(),
+            upper.to_lowercase()
+        );
         assert_eq!(RunId::parse("0b7e1e0c3f5b5e9a8c490d5a6f7b8c9d"), None);
     }
 
@@ -260,10 +296,17 @@ mod tests {
         let id = RunId::random();
         assert_eq!(id.to_string().parse(), Ok(RunRef::Id(id)));
         assert_eq!(id.short().parse(), Ok(RunRef::Prefix(id.short())));
-        assert_eq!(r#"{"stream":"SWARM_INBOX","seq":17}"#.parse(), Ok(RunRef::Sequence(17)));
+        assert_eq!(
+            r#"{"stream":"SWARM_INBOX","seq":17}"#.parse(),
+            Ok(RunRef::Sequence(17))
+        );
         assert_eq!(" seq:17\n".parse(), Ok(RunRef::Sequence(17)));
         for bad in ["", "abc", "seq:x", "{}", "zzzzzzzzz"] {
-            assert_eq!(bad.parse::<RunRef>(), Err(InvalidRunRef(bad.to_owned())), "{bad}");
+            assert_eq!(
+                bad.parse::<RunRef>(),
+                Err(InvalidRunRef(bad.to_owned())),
+                "{bad}"
+            );
         }
     }
 

@@ -2,7 +2,9 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::{answer, card, chunk, dead, endpoint, error, event, journal, submission, summary, work};
+use crate::{
+    answer, card, chunk, dead, endpoint, error, event, journal, submission, summary, work,
+};
 
 fn schema<T: JsonSchema>() -> Schema {
     SchemaGenerator::default().into_root_schema_for::<T>()

@@ -65,7 +65,11 @@ pub fn submit(target: Option<&AgentName>) -> String {
 #[must_use]
 pub fn submit_target(subject: &str) -> Option<Option<&str>> {
     let rest = subject.strip_prefix(SUBMIT)?;
-    if rest.is_empty() { Some(None) } else { rest.strip_prefix('.').map(Some) }
+    if rest.is_empty() {
+        Some(None)
+    } else {
+        rest.strip_prefix('.').map(Some)
+    }
 }
 
 /// The log of a run.
@@ -96,7 +100,9 @@ pub fn journal_fence(run: RunId, task: &TaskId) -> String {
 #[must_use]
 pub fn parse_journal(subject: &str) -> Option<(RunId, TaskId, Leaf)> {
     let tokens: Vec<&str> = subject.split('.').collect();
-    let ["swarm", "run", run, "task", task, leaf] = tokens.as_slice() else { return None };
+    let ["swarm", "run", run, "task", task, leaf] = tokens.as_slice() else {
+        return None;
+    };
     let leaf = match *leaf {
         "log" => Leaf::Log,
         "msg" => Leaf::Msg,
@@ -145,7 +151,12 @@ pub fn out_of_run(run: RunId) -> String {
 /// The task of a chunk's subject.
 #[must_use]
 pub fn task_of_out(subject: &str) -> Option<TaskId> {
-    subject.strip_prefix("swarm.out.")?.split_once('.')?.1.parse().ok()
+    subject
+        .strip_prefix("swarm.out.")?
+        .split_once('.')?
+        .1
+        .parse()
+        .ok()
 }
 
 /// Control of one instance.
@@ -175,7 +186,10 @@ pub fn endpoint(name: &str) -> String {
 /// The target of an endpoint subject such as `swarm.ask.research_agent`, as it was sent.
 #[must_use]
 pub fn endpoint_target<'a>(name: &str, subject: &'a str) -> Option<&'a str> {
-    subject.strip_prefix("swarm.")?.strip_prefix(name)?.strip_prefix('.')
+    subject
+        .strip_prefix("swarm.")?
+        .strip_prefix(name)?
+        .strip_prefix('.')
 }
 
 /// Whether a reply may be sent to this subject.
@@ -184,10 +198,20 @@ pub fn endpoint_target<'a>(name: &str, subject: &'a str) -> Option<&'a str> {
 /// requester have the coordinator publish there with the coordinator's rights.
 #[must_use]
 pub fn is_inbox(reply: &str) -> bool {
-    let Some(rest) = reply.strip_prefix("_INBOX") else { return false };
-    let Some((role, rest)) = rest.split_once('.') else { return false };
-    let role_ok = role.is_empty() || role.strip_prefix('_').is_some_and(|role| role.parse::<AgentName>().is_ok());
-    role_ok && !rest.is_empty() && !rest.contains(['*', '>', ' ']) && rest.split('.').all(|token| !token.is_empty())
+    let Some(rest) = reply.strip_prefix("_INBOX") else {
+        return false;
+    };
+    let Some((role, rest)) = rest.split_once('.') else {
+        return false;
+    };
+    let role_ok = role.is_empty()
+        || role
+            .strip_prefix('_')
+            .is_some_and(|role| role.parse::<AgentName>().is_ok());
+    role_ok
+        && !rest.is_empty()
+        && !rest.contains(['*', '>', ' '])
+        && rest.split('.').all(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -202,7 +226,10 @@ mod tests {
         assert_eq!(run_of_cancel(&cancel(run)), Some(run));
         assert_eq!(task_of_out(&out(run, &task)), Some(task.clone()));
         for leaf in [Leaf::Log, Leaf::Msg, Leaf::End] {
-            assert_eq!(parse_journal(&journal(run, &task, leaf)), Some((run, task.clone(), leaf)));
+            assert_eq!(
+                parse_journal(&journal(run, &task, leaf)),
+                Some((run, task.clone(), leaf))
+            );
         }
         assert_eq!(parse_journal("swarm.run.x.task.y.end"), None);
     }
@@ -218,10 +245,25 @@ mod tests {
 
     #[test]
     fn only_inboxes_are_answered() {
-        for good in ["_INBOX.abc", "_INBOX.abc.def", "_INBOX_coordinator.x.1", "_INBOX_tool-builder.x"] {
+        for good in [
+            "_INBOX.abc",
+            "_INBOX.abc.def",
+            "_INBOX_coordinator.x.1",
+            "_INBOX_tool-builder.x",
+        ] {
             assert!(is_inbox(good), "{good}");
         }
-        let bad = ["", "_INBOX", "_INBOX.", "_INBOXx.y", "_INBOX_.x", "_INBOX_A.x", "swarm.work.a", "_INBOX.a..b", "_INBOX.>"];
+        let bad = [
+            "",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOXx.y",
+            "_INBOX_.x",
+            "_INBOX_A.x",
+            "swarm.work.a",
+            "_INBOX.a..b",
+            "_INBOX.>",
+        ];
         for subject in bad {
             assert!(!is_inbox(subject), "{subject}");
         }

@@ -84,7 +84,10 @@ pub struct Submission {
 impl Submission {
     /// A submission of plain text.
     pub fn of_task(task: impl Into<String>) -> Self {
-        Self { task: Some(task.into()), ..Self::default() }
+        Self {
+            task: Some(task.into()),
+            ..Self::default()
+        }
     }
 
     /// Reads a payload: JSON when it begins with `{`, otherwise the text of a task.
@@ -93,7 +96,10 @@ impl Submission {
     /// `SW-EMPTY`, `SW-ENCODING`, `SW-JSON` or `SW-FIELD`, the last with the field's name.
     pub fn parse(payload: &[u8]) -> Result<Self, ErrorBody> {
         let text = std::str::from_utf8(payload).map_err(|error| {
-            let message = format!("the payload is not UTF-8: byte {} is wrong", error.valid_up_to() + 1);
+            let message = format!(
+                "the payload is not UTF-8: byte {} is wrong",
+                error.valid_up_to() + 1
+            );
             ErrorBody::new(Code::Encoding, message)
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -113,12 +119,20 @@ impl Submission {
             task: read(&mut fields, "task", "a text")?,
             agents: read(&mut fields, "agents", "a list of agent names")?,
             aggregate: read(&mut fields, "aggregate", "summarize or concat")?,
-            min_answers: read(&mut fields, "min_answers", "a whole number from 1 to the number of agents")?,
+            min_answers: read(
+                &mut fields,
+                "min_answers",
+                "a whole number from 1 to the number of agents",
+            )?,
             context: read(&mut fields, "context", "a text")?,
             workflow: read(&mut fields, "workflow", "the name of a workflow")?,
             inputs: read(&mut fields, "inputs", "an object")?,
             timeout: read(&mut fields, "timeout", "a length of time such as \"10m\"")?,
-            queue_timeout: read(&mut fields, "queue_timeout", "a length of time such as \"10m\"")?,
+            queue_timeout: read(
+                &mut fields,
+                "queue_timeout",
+                "a length of time such as \"10m\"",
+            )?,
             budget: read(&mut fields, "budget", "an object of whole numbers")?,
             labels: read(&mut fields, "labels", "an object of texts")?,
         };
@@ -132,7 +146,10 @@ impl Submission {
     /// `SW-EMPTY`, `SW-ENCODING` or `SW-FIELD`.
     pub fn check(&self) -> Result<(), ErrorBody> {
         if self.task.is_none() && self.workflow.is_none() {
-            return Err(ErrorBody::new(Code::Field, "task is missing: give the text of the task").field("task"));
+            return Err(
+                ErrorBody::new(Code::Field, "task is missing: give the text of the task")
+                    .field("task"),
+            );
         }
         for (field, text) in [("task", &self.task), ("context", &self.context)] {
             if let Some(text) = text {
@@ -144,25 +161,37 @@ impl Submission {
     }
 
     fn check_agents(&self) -> Result<(), ErrorBody> {
-        let Some(agents) = &self.agents else { return Ok(()) };
+        let Some(agents) = &self.agents else {
+            return Ok(());
+        };
         if agents.is_empty() {
-            let message = "agents is empty: name at least one, or leave the field out for the default team";
+            let message =
+                "agents is empty: name at least one, or leave the field out for the default team";
             return Err(ErrorBody::new(Code::Field, message).field("agents"));
         }
         if agents.len() >= MAX_TASKS {
-            let message = format!("{} agents are too many: a run has at most {MAX_TASKS} open tasks", agents.len());
+            let message = format!(
+                "{} agents are too many: a run has at most {MAX_TASKS} open tasks",
+                agents.len()
+            );
             return Err(ErrorBody::new(Code::Field, message).field("agents"));
         }
         Ok(())
     }
 
     fn check_labels(&self) -> Result<(), ErrorBody> {
-        let Some(labels) = &self.labels else { return Ok(()) };
+        let Some(labels) = &self.labels else {
+            return Ok(());
+        };
         let fits = |text: &String| text.len() <= MAX_LABEL_BYTES;
-        if labels.len() <= MAX_LABELS && labels.iter().all(|(name, value)| fits(name) && fits(value)) {
+        if labels.len() <= MAX_LABELS
+            && labels.iter().all(|(name, value)| fits(name) && fits(value))
+        {
             return Ok(());
         }
-        let message = format!("labels: at most {MAX_LABELS}, their names and values of at most {MAX_LABEL_BYTES} bytes");
+        let message = format!(
+            "labels: at most {MAX_LABELS}, their names and values of at most {MAX_LABEL_BYTES} bytes"
+        );
         Err(ErrorBody::new(Code::Field, message).field("labels"))
     }
 }
@@ -180,11 +209,19 @@ pub fn content_hash(payload: &[u8], target: Option<&str>) -> String {
     hex(&hash.finalize())
 }
 
-fn read<T: DeserializeOwned>(fields: &mut Map<String, Value>, field: &str, wanted: &str) -> Result<Option<T>, ErrorBody> {
+fn read<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    field: &str,
+    wanted: &str,
+) -> Result<Option<T>, ErrorBody> {
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => serde_json::from_value(value).map(Some).map_err(|error| {
-            ErrorBody::new(Code::Field, format!("{field} is wrong: {error}; {wanted} is accepted")).field(field)
+            ErrorBody::new(
+                Code::Field,
+                format!("{field} is wrong: {error}; {wanted} is accepted"),
+            )
+            .field(field)
         }),
     }
 }
@@ -194,11 +231,17 @@ fn check_text(field: &str, text: &str, code: Code) -> Result<(), ErrorBody> {
         let message = format!("the {field} is empty: give its text");
         return Err(ErrorBody::new(Code::Empty, message).field(field));
     }
-    let control = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
+    let control = text
+        .char_indices()
+        .find(|(_, c)| c.is_control() && !matches!(c, '\t' | '\n' | '\r'));
     match control {
         None => Ok(()),
         Some((at, c)) => {
-            let message = format!("the {field} holds the control character {} at byte {}", c.escape_unicode(), at + 1);
+            let message = format!(
+                "the {field} holds the control character {} at byte {}",
+                c.escape_unicode(),
+                at + 1
+            );
             Err(ErrorBody::new(code, message).field(field))
         }
     }
@@ -217,8 +260,14 @@ mod tests {
 
     #[test]
     fn text_is_a_task() {
-        assert_eq!(Submission::parse("\u{feff}Why?\n".as_bytes()), Ok(Submission::of_task("Why?")));
-        assert_eq!(Submission::parse(b"[1, 2]"), Ok(Submission::of_task("[1, 2]")));
+        assert_eq!(
+            Submission::parse("\u{feff}Why?\n".as_bytes()),
+            Ok(Submission::of_task("Why?"))
+        );
+        assert_eq!(
+            Submission::parse(b"[1, 2]"),
+            Ok(Submission::of_task("[1, 2]"))
+        );
     }
 
     #[test]
@@ -233,7 +282,10 @@ mod tests {
             context: Some("c".into()),
             timeout: Some(Span::from_secs(600)),
             queue_timeout: Some(Span::from_secs(60)),
-            budget: Some(Budget { model_calls: Some(3), ..Budget::default() }),
+            budget: Some(Budget {
+                model_calls: Some(3),
+                ..Budget::default()
+            }),
             labels: Some(BTreeMap::from([("k".into(), "v".into())])),
             ..Submission::default()
         };
@@ -251,13 +303,34 @@ mod tests {
         assert_eq!(refused(b"{}"), at("SW-FIELD", Some("task")));
         assert_eq!(refused(br#"{"task":7}"#), at("SW-FIELD", Some("task")));
         assert_eq!(refused(br#"{"task":""}"#), at("SW-EMPTY", Some("task")));
-        assert_eq!(refused(br#"{"task":"t","agents":[]}"#), at("SW-FIELD", Some("agents")));
-        assert_eq!(refused(br#"{"task":"t","agents":["a.b"]}"#), at("SW-FIELD", Some("agents")));
-        assert_eq!(refused(br#"{"task":"t","agents":"a"}"#), at("SW-FIELD", Some("agents")));
-        assert_eq!(refused(br#"{"task":"t","min_answers":-1}"#), at("SW-FIELD", Some("min_answers")));
-        assert_eq!(refused(br#"{"task":"t","min_answers":1e99}"#), at("SW-FIELD", Some("min_answers")));
-        assert_eq!(refused(br#"{"task":"t","timeout":"-1s"}"#), at("SW-FIELD", Some("timeout")));
-        assert_eq!(refused(br#"{"task":"t","aggregate":"sum"}"#), at("SW-FIELD", Some("aggregate")));
+        assert_eq!(
+            refused(br#"{"task":"t","agents":[]}"#),
+            at("SW-FIELD", Some("agents"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","agents":["a.b"]}"#),
+            at("SW-FIELD", Some("agents"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","agents":"a"}"#),
+            at("SW-FIELD", Some("agents"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","min_answers":-1}"#),
+            at("SW-FIELD", Some("min_answers"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","min_answers":1e99}"#),
+            at("SW-FIELD", Some("min_answers"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","timeout":"-1s"}"#),
+            at("SW-FIELD", Some("timeout"))
+        );
+        assert_eq!(
+            refused(br#"{"task":"t","aggregate":"sum"}"#),
+            at("SW-FIELD", Some("aggregate"))
+        );
         let long = format!(r#"{{"task":"t","labels":{{"k":"{}"}}}}"#, "v".repeat(65));
         assert_eq!(refused(long.as_bytes()), at("SW-FIELD", Some("labels")));
     }

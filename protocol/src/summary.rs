@@ -36,7 +36,10 @@ impl RunState {
     /// Whether the run has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::Rejected)
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Canceled | Self::Rejected
+        )
     }
 
     /// The state as it stands in messages.
@@ -151,7 +154,9 @@ impl Stored {
             if c.is_ascii() {
                 ascii.push(c);
             } else {
-                c.encode_utf16(&mut units).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+                c.encode_utf16(&mut units)
+                    .iter()
+                    .for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
             }
         }
         Ok(ascii)

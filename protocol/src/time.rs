@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A point in time, on the wire as RFC 3339 in UTC, to the millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 #[schemars(with = "String", extend("format" = "date-time"))]
 pub struct Timestamp(jiff::Timestamp);
@@ -23,7 +25,11 @@ impl Timestamp {
     /// Milliseconds since 1970-01-01; outside what RFC 3339 can show, the nearest time it can.
     #[must_use]
     pub fn from_millis(ms: i64) -> Self {
-        let edge = if ms < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        let edge = if ms < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        };
         Self(jiff::Timestamp::from_millisecond(ms).unwrap_or(edge))
     }
 
@@ -54,14 +60,18 @@ impl fmt::Display for Timestamp {
 }
 
 /// A length of time, on the wire as text with a unit: `500ms`, `30s`, `10m`, `1h 30m`, `30d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Span(pub Duration);
 
 /// What is wrong with a text that should be a span.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a length of time: write a number above 0 with a unit, for example 30s, 10m or 1h")]
+#[error(
+    "`{0}` is not a length of time: write a number above 0 with a unit, for example 30s, 10m or 1h"
+)]
 pub struct InvalidSpan(String);
 
 impl Span {
@@ -110,9 +120,18 @@ mod tests {
     #[test]
     fn times_are_rfc_3339_with_milliseconds() {
         let time = Timestamp::from_millis(1_700_000_000_123);
-        assert_eq!(serde_json::to_string(&time).unwrap(), r#""2023-11-14T22:13:20.123Z""#);
-        assert_eq!(time.after(Duration::from_secs(1)).since(time), Duration::from_secs(1));
-        assert_eq!(time.since(time.after(Duration::from_secs(1))), Duration::ZERO);
+        assert_eq!(
+            serde_json::to_string(&time).unwrap(),
+            r#""2023-11-14T22:13:20.123Z""#
+        );
+        assert_eq!(
+            time.after(Duration::from_secs(1)).since(time),
+            Duration::from_secs(1)
+        );
+        assert_eq!(
+            time.since(time.after(Duration::from_secs(1))),
+            Duration::ZERO
+        );
     }
 
     #[test]

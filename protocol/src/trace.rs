@@ -22,19 +22,28 @@ impl TraceParent {
     /// A new trace, sampled.
     #[must_use]
     pub fn root() -> Self {
-        Self { trace: Uuid::new_v4().as_u128(), span: random_span(), flags: 1 }
+        Self {
+            trace: Uuid::new_v4().as_u128(),
+            span: random_span(),
+            flags: 1,
+        }
     }
 
     /// A new span in the same trace.
     #[must_use]
     pub fn child(self) -> Self {
-        Self { span: random_span(), ..self }
+        Self {
+            span: random_span(),
+            ..self
+        }
     }
 
     /// The trace a header names, a new one without a valid header.
     #[must_use]
     pub fn from_header(header: Option<&str>) -> Self {
-        header.and_then(|text| text.parse().ok()).unwrap_or_else(Self::root)
+        header
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(Self::root)
     }
 
     /// The id of the trace.
@@ -54,7 +63,9 @@ impl FromStr for TraceParent {
     fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
         let lower = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let parts: Vec<&str> = text.trim().split('-').collect();
-        let [version, trace, span, flags] = parts.as_slice() else { return Err(InvalidTraceParent) };
+        let [version, trace, span, flags] = parts.as_slice() else {
+            return Err(InvalidTraceParent);
+        };
         let sizes = [version.len(), trace.len(), span.len(), flags.len()] == [2, 32, 16, 2];
         if !sizes || *version == "ff" || !parts.iter().all(|part| lower(part)) {
             return Err(InvalidTraceParent);
@@ -62,13 +73,21 @@ impl FromStr for TraceParent {
         let trace = u128::from_str_radix(trace, 16).or(Err(InvalidTraceParent))?;
         let span = u64::from_str_radix(span, 16).or(Err(InvalidTraceParent))?;
         let flags = u8::from_str_radix(flags, 16).or(Err(InvalidTraceParent))?;
-        if trace == 0 || span == 0 { Err(InvalidTraceParent) } else { Ok(Self { trace, span, flags }) }
+        if trace == 0 || span == 0 {
+            Err(InvalidTraceParent)
+        } else {
+            Ok(Self { trace, span, flags })
+        }
     }
 }
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace, self.span, self.flags
+        )
     }
 }
 
@@ -89,7 +108,11 @@ mod tests {
 
     #[test]
     fn broken_headers_are_refused() {
-        for bad in ["", "00-0-0-0", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
+        for bad in [
+            "",
+            "00-0-0-0",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
             assert_eq!(bad.parse::<TraceParent>(), Err(InvalidTraceParent), "{bad}");
         }
     }

@@ -18,7 +18,11 @@ impl TryFrom<u64> for Version {
     type Error = UnsupportedVersion;
 
     fn try_from(v: u64) -> Result<Self, UnsupportedVersion> {
-        if v == 1 { Ok(Self) } else { Err(UnsupportedVersion(v)) }
+        if v == 1 {
+            Ok(Self)
+        } else {
+            Err(UnsupportedVersion(v))
+        }
     }
 }
 

@@ -16,14 +16,42 @@ pub struct Printed {
     pub ok: bool,
 }
 
+impl Printed {
+    /// Both together: the CLI shows headers on stderr and bodies on stdout.
+    #[must_use]
+    pub fn all(&self) -> String {
+        format!("{}\n{}", self.err, self.out)
+    }
+
+    /// The value of a header that the CLI shows.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let start = format!("{name}: ");
+        self.all()
+            .lines()
+            .find_map(|line| Some(line[line.find(&start)? + start.len()..].to_owned()))
+    }
+}
+
 /// Runs `nats --server <url> <arguments>`.
 pub async fn nats(url: &str, arguments: &[&str]) -> Printed {
     let mut command = Command::new(tools::installed("nats"));
-    command.args(["--server", url]).args(arguments).env_remove("NATS_URL").env_remove("NATS_CONTEXT");
+    command
+        .args(["--server", url])
+        .args(arguments)
+        .env_remove("NATS_URL")
+        .env_remove("NATS_CONTEXT");
     // Contexts of the person who runs the tests are none of their business.
-    command.env("XDG_CONFIG_HOME", std::env::temp_dir().join("swarm-tests-no-contexts"));
+    command.env(
+        "XDG_CONFIG_HOME",
+        std::env::temp_dir().join("swarm-tests-no-contexts"),
+    );
     let running = tokio::task::spawn_blocking(move || command.output());
-    let output: Output = tokio::time::timeout(Duration::from_secs(120), running).await.expect("nats ends").unwrap().unwrap();
+    let output: Output = tokio::time::timeout(Duration::from_secs(120), running)
+        .await
+        .expect("nats ends")
+        .unwrap()
+        .unwrap();
     Printed {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -28,8 +28,13 @@ impl Process {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let log = folder.join(format!("{name}-{}.err", &unique[..8]));
         let out = log.with_extension("out");
-        command.stderr(File::create(&log).unwrap()).stdout(File::create(&out).unwrap());
-        let child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command
+            .stderr(File::create(&log).unwrap())
+            .stdout(File::create(&out).unwrap());
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, log, out }
     }
 
@@ -79,14 +84,20 @@ impl Process {
                 return status;
             }
             let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(std::time::Instant::now() < deadline, "still running after {patience:?}:\n{}", said());
+            assert!(
+                std::time::Instant::now() < deadline,
+                "still running after {patience:?}:\n{}",
+                said()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
 async fn eventually_or_log(process: &Process, text: &str, patience: Duration) -> bool {
-    let looking = eventually(text, patience * 2, || async { process.log().contains(text).then_some(()) });
+    let looking = eventually(text, patience * 2, || async {
+        process.log().contains(text).then_some(())
+    });
     tokio::time::timeout(patience, looking).await.is_ok()
 }
 

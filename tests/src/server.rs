@@ -8,7 +8,14 @@ use crate::process::Process;
 use crate::{eventually, tools};
 
 /// The users of `nats.conf`; in tests, the password of each is `p-<user>`.
-pub const USERS: [&str; 6] = ["coordinator", "agent", "tool-builder", "gateway", "client", "observer"];
+pub const USERS: [&str; 6] = [
+    "coordinator",
+    "agent",
+    "tool-builder",
+    "gateway",
+    "client",
+    "observer",
+];
 
 /// A nats-server.
 #[derive(Debug)]
@@ -27,14 +34,21 @@ pub fn password(user: &str) -> String {
 /// The variable of a user's password, and its value in tests.
 #[must_use]
 pub fn password_variable(user: &str) -> (String, String) {
-    (format!("SWARM_{}_PASSWORD", user.to_uppercase().replace('-', "_")), password(user))
+    (
+        format!("SWARM_{}_PASSWORD", user.to_uppercase().replace('-', "_")),
+        password(user),
+    )
 }
 
 impl Server {
     /// Starts one that keeps its store in `folder`.
     pub async fn start(folder: &Path) -> Self {
         let (process, port) = launch(folder, "-1").await;
-        Self { process, folder: folder.to_path_buf(), port }
+        Self {
+            process,
+            folder: folder.to_path_buf(),
+            port,
+        }
     }
 
     /// Its URL, without credentials.
@@ -59,11 +73,19 @@ impl Server {
 
     /// A connection as one of the users.
     pub async fn connect_as(&self, user: &str) -> async_nats::Client {
-        let prefix = if user == "client" { "_INBOX".to_owned() } else { format!("_INBOX_{user}") };
-        let options = async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password(user))
-            .custom_inbox_prefix(prefix)
-            .request_timeout(Some(Duration::from_secs(2)));
-        options.connect(self.url()).await.unwrap_or_else(|error| panic!("as {user}: {error}"))
+        let prefix = if user == "client" {
+            "_INBOX".to_owned()
+        } else {
+            format!("_INBOX_{user}")
+        };
+        let options =
+            async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password(user))
+                .custom_inbox_prefix(prefix)
+                .request_timeout(Some(Duration::from_secs(2)));
+        options
+            .connect(self.url())
+            .await
+            .unwrap_or_else(|error| panic!("as {user}: {error}"))
     }
 }
 
@@ -71,8 +93,12 @@ async fn launch(folder: &Path, port: &str) -> (Process, u16) {
     let ports = folder.join("ports");
     std::fs::create_dir_all(&ports).unwrap();
     let mut command = Command::new(tools::installed("nats-server"));
-    command.arg("--config").arg(tools::repository().join("nats.conf"));
-    command.args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"]).arg(&ports);
+    command
+        .arg("--config")
+        .arg(tools::repository().join("nats.conf"));
+    command
+        .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"])
+        .arg(&ports);
     command.arg("--store_dir").arg(folder.join("store"));
     command.envs(USERS.iter().map(|user| password_variable(user)));
     let process = Process::start("nats-server", command, folder);

@@ -22,14 +22,31 @@ impl Sim {
     pub async fn start(folder: &Path, arguments: &[&str]) -> Self {
         let ports = folder.join(format!("sim-{}.json", uuid::Uuid::new_v4()));
         let mut command = Command::new(tools::built("ollama-sim"));
-        command.args(["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--ports-file"]).arg(&ports).args(arguments);
+        command
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--control",
+                "127.0.0.1:0",
+                "--ports-file",
+            ])
+            .arg(&ports)
+            .args(arguments);
         let process = Process::start("ollama-sim", command, folder);
-        let (listen, control) = eventually("ollama-sim listens", Duration::from_secs(10), || async {
-            let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
-            Some((ports["listen"].as_str()?.to_owned(), ports["control"].as_str()?.to_owned()))
-        })
-        .await;
-        Self { process, listen, control }
+        let (listen, control) =
+            eventually("ollama-sim listens", Duration::from_secs(10), || async {
+                let ports: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
+                Some((
+                    ports["listen"].as_str()?.to_owned(),
+                    ports["control"].as_str()?.to_owned(),
+                ))
+            })
+            .await;
+        Self {
+            process,
+            listen,
+            control,
+        }
     }
 
     /// Its URL.
@@ -54,6 +71,8 @@ impl Sim {
     /// The chat requests of its log in some state.
     pub async fn chats(&self, state: &str) -> Vec<Value> {
         let log = self.log().await;
-        log.into_iter().filter(|entry| entry["path"] == "/api/chat" && entry["state"] == state).collect()
+        log.into_iter()
+            .filter(|entry| entry["path"] == "/api/chat" && entry["state"] == state)
+            .collect()
     }
 }

@@ -34,10 +34,21 @@ impl Stack {
         let sim = Sim::start(folder.path(), sim_arguments).await;
         let environment = vec![
             ("NATS_URL".to_owned(), server.url()),
-            ("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{}\"]", sim.url())),
-            ("SWARM_DATA_DIR".to_owned(), folder.path().join("data").display().to_string()),
+            (
+                "SWARM_OLLAMA_HOSTS".to_owned(),
+                format!("[\"{}\"]", sim.url()),
+            ),
+            (
+                "SWARM_DATA_DIR".to_owned(),
+                folder.path().join("data").display().to_string(),
+            ),
         ];
-        Self { server, sim, folder, environment }
+        Self {
+            server,
+            sim,
+            folder,
+            environment,
+        }
     }
 
     /// A stack with a coordinator and one worker of each agent of the default team, all ready.
@@ -45,11 +56,20 @@ impl Stack {
         let stack = Self::start(sim_arguments).await;
         let coordinator = stack.coordinator().await;
         let mut agents = Vec::new();
-        for agent in ["research_agent", "creative_agent", "critical_agent", "summarizer_agent"] {
+        for agent in [
+            "research_agent",
+            "creative_agent",
+            "critical_agent",
+            "summarizer_agent",
+        ] {
             agents.push(stack.agent(agent));
         }
         stack.agents_are_ready(4).await;
-        Team { stack, coordinator, agents }
+        Team {
+            stack,
+            coordinator,
+            agents,
+        }
     }
 
     /// Another setting for the processes that are started from now on.
@@ -74,7 +94,9 @@ impl Stack {
     /// Starts a coordinator and waits until it is ready.
     pub async fn coordinator(&self) -> Process {
         let process = self.role("coordinator", &["coordinator"], "coordinator");
-        process.says("the coordinator is ready", Duration::from_secs(20)).await;
+        process
+            .says("the coordinator is ready", Duration::from_secs(20))
+            .await;
         process
     }
 
@@ -88,7 +110,11 @@ impl Stack {
     pub async fn agents_are_ready(&self, count: usize) {
         eventually("agents are ready", Duration::from_secs(20), || async {
             let cards = self.swarm_json(&["agents", "list"]).await;
-            crate::holds(cards["items"].as_array().is_some_and(|items| items.len() == count))
+            crate::holds(
+                cards["items"]
+                    .as_array()
+                    .is_some_and(|items| items.len() == count),
+            )
         })
         .await;
     }
@@ -105,7 +131,9 @@ impl Stack {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(tools::built("swarm"));
         command.args(arguments).current_dir(self.folder());
-        command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .env_remove("RUST_LOG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -113,7 +141,11 @@ impl Stack {
     pub async fn swarm(&self, arguments: &[&str]) -> (Printed, i32) {
         let mut command = self.command(arguments);
         let running = tokio::task::spawn_blocking(move || command.output());
-        let output = tokio::time::timeout(Duration::from_secs(120), running).await.expect("swarm ends").unwrap().unwrap();
+        let output = tokio::time::timeout(Duration::from_secs(120), running)
+            .await
+            .expect("swarm ends")
+            .unwrap()
+            .unwrap();
         let printed = Printed {
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -126,7 +158,11 @@ impl Stack {
     pub async fn swarm_json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--output", "json"]].concat();
         let (printed, _) = self.swarm(&arguments).await;
-        printed.out.lines().last().map_or(Value::Null, |line| serde_json::from_str(line).expect(line))
+        printed
+            .out
+            .lines()
+            .last()
+            .map_or(Value::Null, |line| serde_json::from_str(line).expect(line))
     }
 
     /// Runs the `nats` CLI against this stack.
@@ -146,7 +182,10 @@ impl Stack {
     pub async fn result(&self, run: &str) -> Value {
         let client = self.server.connect_as("client").await;
         eventually("the run ends", Duration::from_secs(60), || async {
-            let reply = client.request("swarm.result", run.to_owned().into()).await.ok()?;
+            let reply = client
+                .request("swarm.result", run.to_owned().into())
+                .await
+                .ok()?;
             let body: Value = serde_json::from_slice(&reply.payload).ok()?;
             body.get("answers").is_some().then_some(body)
         })
@@ -166,7 +205,10 @@ impl Stack {
     async fn read(&self, subject: &str) -> Vec<Value> {
         let bus = self.bus().await;
         let stored = bus.read_runs(subject, 1).await.unwrap();
-        stored.iter().map(|message| serde_json::from_slice(&message.payload).unwrap()).collect()
+        stored
+            .iter()
+            .map(|message| serde_json::from_slice(&message.payload).unwrap())
+            .collect()
     }
 
     /// A connection of the product's own bus, as a client.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_protocol::definition::{Action, Definition, Step};
-use swarm_protocol::{Aggregate, AgentName, Code, ErrorBody, Span, Submission, TaskId};
+use swarm_protocol::{AgentName, Aggregate, Code, ErrorBody, Span, Submission, TaskId};
 
 /// What is known and configured when a submission is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +27,22 @@ impl Team {
     }
 
     fn unknown(&self, agent: &str, field: &str) -> ErrorBody {
-        let known = self.known.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
+        let known = self
+            .known
+            .iter()
+            .map(AgentName::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
         let likely = self.known.iter().find(|known| close(known.as_str(), agent));
-        let hint = likely.map_or_else(|| format!("known are {known}"), |likely| format!("did you mean {likely}?"));
-        let shown: String = agent.chars().take(64).flat_map(char::escape_debug).collect();
+        let hint = likely.map_or_else(
+            || format!("known are {known}"),
+            |likely| format!("did you mean {likely}?"),
+        );
+        let shown: String = agent
+            .chars()
+            .take(64)
+            .flat_map(char::escape_debug)
+            .collect();
         let message = format!("no agent or workflow is named `{shown}`: {hint}");
         ErrorBody::new(Code::AgentUnknown, message).field(field)
     }
@@ -47,7 +59,11 @@ fn close(name: &str, typed: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with it, with the field.
-pub fn compile(submission: &Submission, target: Option<&str>, team: &Team) -> Result<Definition, ErrorBody> {
+pub fn compile(
+    submission: &Submission,
+    target: Option<&str>,
+    team: &Team,
+) -> Result<Definition, ErrorBody> {
     if let Some(workflow) = &submission.workflow {
         let message = format!("no workflow is named `{workflow}`: name agents instead");
         return Err(ErrorBody::new(Code::WorkflowUnknown, message).field("workflow"));
@@ -65,21 +81,29 @@ pub fn compile(submission: &Submission, target: Option<&str>, team: &Team) -> Re
 /// When a run that was submitted with this timeout must have ended, counted from its submission.
 #[must_use]
 pub fn total_timeout(timeout: Option<Span>, team: &Team) -> Duration {
-    timeout.map_or(team.total, |span| span.0).min(team.longest_total)
+    timeout
+        .map_or(team.total, |span| span.0)
+        .min(team.longest_total)
 }
 
 fn check_timeout(timeout: Option<Span>, team: &Team) -> Result<(), ErrorBody> {
     match timeout {
         Some(span) if span.0 > team.longest_total => {
             let longest = Span(team.longest_total);
-            let message = format!("timeout {span} is too long: at most {longest}, half of what runs are kept for");
+            let message = format!(
+                "timeout {span} is too long: at most {longest}, half of what runs are kept for"
+            );
             Err(ErrorBody::new(Code::Field, message).field("timeout"))
         }
         _ => Ok(()),
     }
 }
 
-fn choose_agents(submission: &Submission, target: Option<&str>, team: &Team) -> Result<Vec<AgentName>, ErrorBody> {
+fn choose_agents(
+    submission: &Submission,
+    target: Option<&str>,
+    team: &Team,
+) -> Result<Vec<AgentName>, ErrorBody> {
     let (agents, field) = match (target, &submission.agents) {
         (Some(_), Some(_)) => {
             let message = "agents and a target in the subject exclude each other: leave one out";
@@ -100,9 +124,11 @@ fn choose_agents(submission: &Submission, target: Option<&str>, team: &Team) -> 
 }
 
 fn parse_target(target: &str) -> Result<AgentName, ErrorBody> {
-    target.parse().map_err(|error: swarm_protocol::ids::InvalidToken| {
-        ErrorBody::new(Code::Target, format!("the target is wrong: {error}")).field("target")
-    })
+    target
+        .parse()
+        .map_err(|error: swarm_protocol::ids::InvalidToken| {
+            ErrorBody::new(Code::Target, format!("the target is wrong: {error}")).field("target")
+        })
 }
 
 fn agent_steps(agents: &[AgentName]) -> Vec<Step> {
@@ -110,10 +136,17 @@ fn agent_steps(agents: &[AgentName]) -> Vec<Step> {
     let mut steps = Vec::with_capacity(agents.len());
     for agent in agents {
         // An agent may itself be named like the second task of another one.
-        let free = (1..).map(|n| TaskId::of_agent(agent, n)).find(|id| !taken.contains(id));
+        let free = (1..)
+            .map(|n| TaskId::of_agent(agent, n))
+            .find(|id| !taken.contains(id));
         let id = free.unwrap_or_else(|| TaskId::of_agent(agent, 1));
         taken.insert(id.clone());
-        steps.push(Step { id, action: Action::Agent { agent: agent.clone() } });
+        steps.push(Step {
+            id,
+            action: Action::Agent {
+                agent: agent.clone(),
+            },
+        });
     }
     steps
 }
@@ -124,7 +157,8 @@ fn check_min_answers(min_answers: Option<u32>, agents: usize) -> Result<u32, Err
         None => Ok(all.saturating_sub(1).max(1)),
         Some(min) if (1..=all).contains(&min) => Ok(min),
         Some(min) => {
-            let message = format!("min_answers {min} is out of range: 1 to {all}, the number of agents");
+            let message =
+                format!("min_answers {min} is out of range: 1 to {all}, the number of agents");
             Err(ErrorBody::new(Code::Field, message).field("min_answers"))
         }
     }
@@ -142,7 +176,10 @@ fn aggregate_step(
         None if can_summarize => Aggregate::Summarize,
         None => Aggregate::Concat,
         Some(Aggregate::Summarize) if !can_summarize => {
-            let message = format!("aggregate summarize needs the agent {}, which is not known; concat does not", team.summarizer);
+            let message = format!(
+                "aggregate summarize needs the agent {}, which is not known; concat does not",
+                team.summarizer
+            );
             return Err(ErrorBody::new(Code::AgentUnknown, message).field("aggregate"));
         }
         Some(mode) => mode,
@@ -153,7 +190,15 @@ fn aggregate_step(
         id.push('_');
     }
     let agent = (mode == Aggregate::Summarize).then(|| team.summarizer.clone());
-    Ok(Some(Step { id: TaskId::derive(&id), action: Action::Aggregate { mode, agent, needs, min_answers } }))
+    Ok(Some(Step {
+        id: TaskId::derive(&id),
+        action: Action::Aggregate {
+            mode,
+            agent,
+            needs,
+            min_answers,
+        },
+    }))
 }
 
 #[cfg(test)]
@@ -162,32 +207,67 @@ mod tests {
     use crate::test_support::{names, team};
 
     fn ids(definition: &Definition) -> Vec<&str> {
-        definition.steps.iter().map(|step| step.id.as_str()).collect()
+        definition
+            .steps
+            .iter()
+            .map(|step| step.id.as_str())
+            .collect()
     }
 
     fn submission(agents: &[&str]) -> Submission {
-        Submission { agents: Some(names(agents)), ..Submission::of_task("t") }
+        Submission {
+            agents: Some(names(agents)),
+            ..Submission::of_task("t")
+        }
     }
 
     #[test]
     fn nobody_named_is_the_default_team_and_a_summary() {
         let definition = compile(&Submission::of_task("t"), None, &team()).unwrap();
-        assert_eq!(ids(&definition), ["research_agent", "creative_agent", "critical_agent", "aggregate"]);
-        let Action::Aggregate { mode, agent, needs, min_answers } = &definition.steps[3].action else { panic!() };
-        assert_eq!((*mode, *min_answers, needs.len()), (Aggregate::Summarize, 2, 3));
+        assert_eq!(
+            ids(&definition),
+            [
+                "research_agent",
+                "creative_agent",
+                "critical_agent",
+                "aggregate"
+            ]
+        );
+        let Action::Aggregate {
+            mode,
+            agent,
+            needs,
+            min_answers,
+        } = &definition.steps[3].action
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (*mode, *min_answers, needs.len()),
+            (Aggregate::Summarize, 2, 3)
+        );
         assert_eq!(agent.as_ref().unwrap().as_str(), "summarizer_agent");
     }
 
     #[test]
     fn one_agent_needs_no_aggregate() {
-        let definition = compile(&Submission::of_task("t"), Some("critical_agent"), &team()).unwrap();
+        let definition =
+            compile(&Submission::of_task("t"), Some("critical_agent"), &team()).unwrap();
         assert_eq!(ids(&definition), ["critical_agent"]);
     }
 
     #[test]
     fn repeated_agents_are_numbered() {
-        let definition = compile(&submission(&["critical_agent", "critical_agent"]), None, &team()).unwrap();
-        assert_eq!(ids(&definition), ["critical_agent", "critical_agent-2", "aggregate"]);
+        let definition = compile(
+            &submission(&["critical_agent", "critical_agent"]),
+            None,
+            &team(),
+        )
+        .unwrap();
+        assert_eq!(
+            ids(&definition),
+            ["critical_agent", "critical_agent-2", "aggregate"]
+        );
     }
 
     #[test]
@@ -197,23 +277,54 @@ mod tests {
             (error.code, error.field.unwrap_or_default())
         };
         let at = |code: &str, field: &str| (code.to_owned(), field.to_owned());
-        assert_eq!(refused(&submission(&["nobody"]), None), at("SW-AGENT-UNKNOWN", "agents"));
-        assert_eq!(refused(&Submission::of_task("t"), Some("a.b")), at("SW-TARGET", "target"));
-        assert_eq!(refused(&Submission::of_task("t"), Some("nobody")), at("SW-AGENT-UNKNOWN", "target"));
-        assert_eq!(refused(&submission(&["critical_agent"]), Some("critical_agent")), at("SW-FIELD", "agents"));
-        let many = Submission { min_answers: Some(4), ..Submission::of_task("t") };
+        assert_eq!(
+            refused(&submission(&["nobody"]), None),
+            at("SW-AGENT-UNKNOWN", "agents")
+        );
+        assert_eq!(
+            refused(&Submission::of_task("t"), Some("a.b")),
+            at("SW-TARGET", "target")
+        );
+        assert_eq!(
+            refused(&Submission::of_task("t"), Some("nobody")),
+            at("SW-AGENT-UNKNOWN", "target")
+        );
+        assert_eq!(
+            refused(&submission(&["critical_agent"]), Some("critical_agent")),
+            at("SW-FIELD", "agents")
+        );
+        let many = Submission {
+            min_answers: Some(4),
+            ..Submission::of_task("t")
+        };
         assert_eq!(refused(&many, None), at("SW-FIELD", "min_answers"));
-        let none = Submission { min_answers: Some(0), ..Submission::of_task("t") };
+        let none = Submission {
+            min_answers: Some(0),
+            ..Submission::of_task("t")
+        };
         assert_eq!(refused(&none, None), at("SW-FIELD", "min_answers"));
-        let long = Submission { timeout: Some(Span::from_secs(3600 * 24 * 16)), ..Submission::of_task("t") };
+        let long = Submission {
+            timeout: Some(Span::from_secs(3600 * 24 * 16)),
+            ..Submission::of_task("t")
+        };
         assert_eq!(refused(&long, None), at("SW-FIELD", "timeout"));
-        let workflow = Submission { workflow: Some("w".into()), ..Submission::default() };
-        assert_eq!(refused(&workflow, None), at("SW-WORKFLOW-UNKNOWN", "workflow"));
+        let workflow = Submission {
+            workflow: Some("w".into()),
+            ..Submission::default()
+        };
+        assert_eq!(
+            refused(&workflow, None),
+            at("SW-WORKFLOW-UNKNOWN", "workflow")
+        );
     }
 
     #[test]
     fn a_slip_gets_a_suggestion() {
         let error = compile(&submission(&["research-agent"]), None, &team()).unwrap_err();
-        assert!(error.message.contains("did you mean research_agent?"), "{}", error.message);
+        assert!(
+            error.message.contains("did you mean research_agent?"),
+            "{}",
+            error.message
+        );
     }
 }

@@ -4,7 +4,8 @@ use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::{Accepted, Body, Canceling, Cause, Effect, Event, Rejected, StepEnded};
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission, TaskId, Timestamp, Version,
+    Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission,
+    TaskId, Timestamp, Version,
 };
 
 use crate::compile::{Team, compile, total_timeout};
@@ -78,7 +79,14 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
         (None, Input::Submit(submit, team)) => Some(begin(submit, team, context)),
         (None, _) | (Some(_), Input::Submit(..)) => None,
         (Some(state), _) if state.phase.is_terminal() => None,
-        (Some(state), Input::TaskEnded { task, attempt, answer }) => task_ended(state, task, attempt, answer, context),
+        (
+            Some(state),
+            Input::TaskEnded {
+                task,
+                attempt,
+                answer,
+            },
+        ) => task_ended(state, task, attempt, answer, context),
         (Some(state), Input::Cancel { reason }) => cancel(state, reason, context),
     };
     event.map_or(Decision::Ignore, |event| Decision::Append(Box::new(event)))
@@ -93,8 +101,15 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         Ok(compiled) => compiled,
         Err(reason) => return reject(submit, reason, context),
     };
-    let effects = definition.steps.iter().filter(|step| is_ready_at_once(step)).map(|step| dispatch(&step.id)).collect();
-    let deadline = submit.submitted_at.after(total_timeout(submission.timeout, team));
+    let effects = definition
+        .steps
+        .iter()
+        .filter(|step| is_ready_at_once(step))
+        .map(|step| dispatch(&step.id))
+        .collect();
+    let deadline = submit
+        .submitted_at
+        .after(total_timeout(submission.timeout, team));
     let accepted = Accepted {
         submission,
         target: submit.target.clone(),
@@ -123,11 +138,21 @@ fn is_ready_at_once(step: &Step) -> bool {
 }
 
 /// A live task ended. The event is what follows from that: the step's end, or, when it was the last one, the run's.
-fn task_ended(state: &State, task: &TaskId, attempt: u32, answer: &Answer, context: Context) -> Option<Event> {
+fn task_ended(
+    state: &State,
+    task: &TaskId,
+    attempt: u32,
+    answer: &Answer,
+    context: Context,
+) -> Option<Event> {
     if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
         return None;
     }
-    let ended = StepEnded { task: task.clone(), attempt, answer: answer.clone() };
+    let ended = StepEnded {
+        task: task.clone(),
+        attempt,
+        answer: answer.clone(),
+    };
     let body = if answer.status == AnswerStatus::Completed {
         Body::StepCompleted(Box::new(ended))
     } else {
@@ -137,7 +162,10 @@ fn task_ended(state: &State, task: &TaskId, attempt: u32, answer: &Answer, conte
     let after = fold(Some(state.clone()), &step_event).ok()?;
     match next(&after) {
         Next::Wait => Some(step_event),
-        Next::Dispatch(task) => Some(Event { effects: vec![dispatch(&task)], ..step_event }),
+        Next::Dispatch(task) => Some(Event {
+            effects: vec![dispatch(&task)],
+            ..step_event
+        }),
         Next::End(status, text, reason) => Some(end(&after, status, text, reason, context)),
     }
 }
@@ -146,16 +174,32 @@ fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Eve
     if state.phase == RunState::Canceling {
         return None;
     }
-    let mut effects: Vec<Effect> =
-        state.live().map(|(task, attempt)| Effect::EndTask { task: task.clone(), attempt }).collect();
+    let mut effects: Vec<Effect> = state
+        .live()
+        .map(|(task, attempt)| Effect::EndTask {
+            task: task.clone(),
+            attempt,
+        })
+        .collect();
     if effects.is_empty() {
         let mut after = state.clone();
         after.cancel_reason = reason;
         after.n += 1;
-        return Some(end(&after, RunState::Canceled, None, canceled_reason(&after), context));
+        return Some(end(
+            &after,
+            RunState::Canceled,
+            None,
+            canceled_reason(&after),
+            context,
+        ));
     }
     effects.push(Effect::SignalCancel);
-    Some(event(state.n + 1, context, Body::Canceling(Canceling { reason }), effects))
+    Some(event(
+        state.n + 1,
+        context,
+        Body::Canceling(Canceling { reason }),
+        effects,
+    ))
 }
 
 /// What follows when a task has ended.
@@ -176,31 +220,58 @@ fn next(state: &State) -> Next {
         return Next::End(RunState::Canceled, None, canceled_reason(state));
     }
     let aggregate = state.steps().iter().find_map(|step| match &step.action {
-        Action::Aggregate { mode, needs, min_answers, .. } => Some((step, *mode, needs, *min_answers)),
+        Action::Aggregate {
+            mode,
+            needs,
+            min_answers,
+            ..
+        } => Some((step, *mode, needs, *min_answers)),
         Action::Agent { .. } => None,
     });
     match aggregate {
         None => after_single(state),
-        Some((step, mode, needs, min_answers)) => after_join(state, &step.id, mode, needs, min_answers),
+        Some((step, mode, needs, min_answers)) => {
+            after_join(state, &step.id, mode, needs, min_answers)
+        }
     }
 }
 
 fn after_single(state: &State) -> Next {
-    let answer = state.steps().first().and_then(|step| state.answer(&step.id));
+    let answer = state
+        .steps()
+        .first()
+        .and_then(|step| state.answer(&step.id));
     let Some(answer) = answer else {
-        return Next::End(RunState::Failed, None, Some(ErrorBody::new(Code::Internal, "the run has no step")));
+        return Next::End(
+            RunState::Failed,
+            None,
+            Some(ErrorBody::new(Code::Internal, "the run has no step")),
+        );
     };
     end_by(answer)
 }
 
-fn after_join(state: &State, id: &TaskId, mode: Aggregate, needs: &[TaskId], min_answers: u32) -> Next {
+fn after_join(
+    state: &State,
+    id: &TaskId,
+    mode: Aggregate,
+    needs: &[TaskId],
+    min_answers: u32,
+) -> Next {
     if let Some(answer) = state.answer(id) {
         return end_by(answer);
     }
-    let completed = needs.iter().filter_map(|task| state.answer(task)).filter(|a| a.status == AnswerStatus::Completed);
+    let completed = needs
+        .iter()
+        .filter_map(|task| state.answer(task))
+        .filter(|a| a.status == AnswerStatus::Completed);
     let completed = u32::try_from(completed.count()).unwrap_or(u32::MAX);
     if completed < min_answers {
-        return Next::End(RunState::Failed, None, Some(too_few(state, needs, completed, min_answers)));
+        return Next::End(
+            RunState::Failed,
+            None,
+            Some(too_few(state, needs, completed, min_answers)),
+        );
     }
     match mode {
         Aggregate::Concat => Next::End(RunState::Completed, None, None),
@@ -211,49 +282,97 @@ fn after_join(state: &State, id: &TaskId, mode: Aggregate, needs: &[TaskId], min
 /// The run ends as the task did that gives its answer.
 fn end_by(answer: &Answer) -> Next {
     match (&answer.status, &answer.text) {
-        (AnswerStatus::Completed, Some(text)) => Next::End(RunState::Completed, Some(text.clone()), None),
+        (AnswerStatus::Completed, Some(text)) => {
+            Next::End(RunState::Completed, Some(text.clone()), None)
+        }
         _ => {
             let reason = answer.error.clone();
-            let unnamed = || ErrorBody::new(Code::Internal, format!("{} ended without an answer", answer.task));
+            let unnamed = || {
+                ErrorBody::new(
+                    Code::Internal,
+                    format!("{} ended without an answer", answer.task),
+                )
+            };
             Next::End(RunState::Failed, None, Some(reason.unwrap_or_else(unnamed)))
         }
     }
 }
 
 fn too_few(state: &State, needs: &[TaskId], completed: u32, min_answers: u32) -> ErrorBody {
-    let failures = needs.iter().filter_map(|task| state.answer(task)).filter_map(|answer| {
-        answer.error.as_ref().map(|error| format!("{}: {}", answer.task, error.message))
-    });
+    let failures = needs
+        .iter()
+        .filter_map(|task| state.answer(task))
+        .filter_map(|answer| {
+            answer
+                .error
+                .as_ref()
+                .map(|error| format!("{}: {}", answer.task, error.message))
+        });
     let failures = failures.collect::<Vec<_>>().join("; ");
-    let message = format!("{completed} of {} agents answered, {min_answers} needed; {failures}", needs.len());
+    let message = format!(
+        "{completed} of {} agents answered, {min_answers} needed; {failures}",
+        needs.len()
+    );
     ErrorBody::new(Code::TooFewAnswers, message)
 }
 
 fn canceled_reason(state: &State) -> Option<ErrorBody> {
-    let said = state.cancel_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(ErrorBody::new(Code::Canceled, format!("canceled on request{said}")))
+    let said = state
+        .cancel_reason
+        .as_ref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    Some(ErrorBody::new(
+        Code::Canceled,
+        format!("canceled on request{said}"),
+    ))
 }
 
-fn end(state: &State, status: RunState, text: Option<String>, reason: Option<ErrorBody>, context: Context) -> Event {
+fn end(
+    state: &State,
+    status: RunState,
+    text: Option<String>,
+    reason: Option<ErrorBody>,
+    context: Context,
+) -> Event {
     let result = Box::new(result::of_run(state, status, text, reason, context.at));
     let body = match result.status {
         RunState::Completed => Body::Completed(result),
         RunState::Canceled => Body::Canceled(result),
         _ => Body::Failed(result),
     };
-    let reply = state.accepted().and_then(|accepted| accepted.reply.as_ref());
+    let reply = state
+        .accepted()
+        .and_then(|accepted| accepted.reply.as_ref());
     event(state.n, context, body, reply_effect(reply))
 }
 
 fn reply_effect(reply: Option<&String>) -> Vec<Effect> {
-    reply.map(|subject| Effect::Reply { subject: subject.clone() }).into_iter().collect()
+    reply
+        .map(|subject| Effect::Reply {
+            subject: subject.clone(),
+        })
+        .into_iter()
+        .collect()
 }
 
 fn dispatch(task: &TaskId) -> Effect {
-    Effect::Dispatch { task: task.clone(), attempt: 1 }
+    Effect::Dispatch {
+        task: task.clone(),
+        attempt: 1,
+    }
 }
 
 fn event(n: u64, context: Context, body: Body, effects: Vec<Effect>) -> Event {
     let Context { run, at, by, cause } = context;
-    Event { v: Version, run, n, at, by, cause, body, effects }
+    Event {
+        v: Version,
+        run,
+        n,
+        at,
+        by,
+        cause,
+        body,
+        effects,
+    }
 }

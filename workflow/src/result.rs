@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use swarm_protocol::definition::Action;
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, Timestamp, Usage, Version,
+    Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, Timestamp, Usage,
+    Version,
 };
 
 use crate::state::State;
@@ -43,7 +44,11 @@ pub fn of_run(
     reason: Option<ErrorBody>,
     at: Timestamp,
 ) -> RunResult {
-    let ended: Vec<&Answer> = state.steps().iter().filter_map(|step| state.answer(&step.id)).collect();
+    let ended: Vec<&Answer> = state
+        .steps()
+        .iter()
+        .filter_map(|step| state.answer(&step.id))
+        .collect();
     let answers: Vec<Answer> = state
         .steps()
         .iter()
@@ -51,7 +56,9 @@ pub fn of_run(
         .filter_map(|step| state.answer(&step.id).cloned())
         .collect();
     let text = text.unwrap_or_else(|| concat(&answers));
-    let submitted_at = state.accepted().map_or(at, |accepted| accepted.submitted_at);
+    let submitted_at = state
+        .accepted()
+        .map_or(at, |accepted| accepted.submitted_at);
     fitted(RunResult {
         v: Version,
         run: state.run,
@@ -60,7 +67,9 @@ pub fn of_run(
         data: None,
         reason,
         aggregate: aggregate(state),
-        usage: ended.iter().fold(Usage::default(), |sum, answer| sum.plus(answer.usage)),
+        usage: ended
+            .iter()
+            .fold(Usage::default(), |sum, answer| sum.plus(answer.usage)),
         simulated: ended.iter().any(|answer| answer.simulated),
         answers,
         elapsed_ms: millis(at.since(submitted_at)),
@@ -79,7 +88,9 @@ pub fn concat(answers: &[Answer]) -> String {
     match completed.as_slice() {
         [(_, text)] if answers.len() == 1 => (*text).to_owned(),
         several => {
-            let sections = several.iter().map(|(answer, text)| format!("## {}\n\n{}", answer.task, text.trim()));
+            let sections = several
+                .iter()
+                .map(|(answer, text)| format!("## {}\n\n{}", answer.task, text.trim()));
             sections.collect::<Vec<_>>().join("\n\n")
         }
     }
@@ -94,15 +105,31 @@ fn aggregate(state: &State) -> Option<Aggregate> {
 
 /// A result that a message can hold: one that is too large fails by name, and keeps the beginning of every text.
 fn fitted(mut result: RunResult) -> RunResult {
-    let answers: usize = result.answers.iter().filter_map(|answer| answer.text.as_ref()).map(String::len).sum();
+    let answers: usize = result
+        .answers
+        .iter()
+        .filter_map(|answer| answer.text.as_ref())
+        .map(String::len)
+        .sum();
     if result.text.len() + answers <= MAX_TEXTS {
         return result;
     }
-    let message = format!("the answers are too large together: {} KiB", (result.text.len() + answers) / 1024);
-    result.status = if result.status == RunState::Completed { RunState::Failed } else { result.status };
+    let message = format!(
+        "the answers are too large together: {} KiB",
+        (result.text.len() + answers) / 1024
+    );
+    result.status = if result.status == RunState::Completed {
+        RunState::Failed
+    } else {
+        result.status
+    };
     result.reason = Some(ErrorBody::new(Code::TooLarge, message));
     cut(&mut result.text);
-    result.answers.iter_mut().filter_map(|answer| answer.text.as_mut()).for_each(cut);
+    result
+        .answers
+        .iter_mut()
+        .filter_map(|answer| answer.text.as_mut())
+        .for_each(cut);
     result
 }
 

@@ -103,7 +103,8 @@ impl State {
     /// The steps, none when it was rejected.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
-        self.accepted().map_or(&[], |accepted| &accepted.definition.steps)
+        self.accepted()
+            .map_or(&[], |accepted| &accepted.definition.steps)
     }
 
     /// The hash of the submission: the same id with another hash is another submission.
@@ -118,7 +119,10 @@ impl State {
     /// The progress of a task.
     #[must_use]
     pub fn progress(&self, task: &TaskId) -> Option<&Progress> {
-        self.tasks.iter().find(|t| t.id == *task).map(|t| &t.progress)
+        self.tasks
+            .iter()
+            .find(|t| t.id == *task)
+            .map(|t| &t.progress)
     }
 
     /// The answer of a task that has ended.
@@ -133,10 +137,12 @@ impl State {
     /// The live tasks and their attempts; none once the run has ended.
     pub fn live(&self) -> impl Iterator<Item = (&TaskId, u32)> {
         let open = !self.phase.is_terminal();
-        self.tasks.iter().filter_map(move |task| match task.progress {
-            Progress::Live { attempt } if open => Some((&task.id, attempt)),
-            _ => None,
-        })
+        self.tasks
+            .iter()
+            .filter_map(move |task| match task.progress {
+                Progress::Live { attempt } if open => Some((&task.id, attempt)),
+                _ => None,
+            })
     }
 
     /// Whether the last event has effects and a cause that nobody redelivers.
@@ -157,7 +163,9 @@ impl State {
             Origin::Rejected(rejected) => (rejected.task.as_str(), self.at, None),
         };
         let ended = self.phase.is_terminal();
-        let labels = self.accepted().and_then(|accepted| accepted.submission.labels.clone());
+        let labels = self
+            .accepted()
+            .and_then(|accepted| accepted.submission.labels.clone());
         let summary = Summary {
             run: self.run,
             seq: self.submission_seq,
@@ -171,12 +179,19 @@ impl State {
             labels,
             retry_of: None,
         };
-        Stored { summary, live: self.live_agents(), at: self.at }
+        Stored {
+            summary,
+            live: self.live_agents(),
+            at: self.at,
+        }
     }
 
     fn live_agents(&self) -> Vec<AgentName> {
-        let mut agents: Vec<AgentName> =
-            self.live().filter_map(|(task, _)| self.agent_of(task)).cloned().collect();
+        let mut agents: Vec<AgentName> = self
+            .live()
+            .filter_map(|(task, _)| self.agent_of(task))
+            .cloned()
+            .collect();
         agents.sort();
         agents.dedup();
         agents
@@ -193,7 +208,11 @@ impl State {
 
     fn end_task(&mut self, ended: &StepEnded) -> Result<(), FoldError> {
         let unknown = || FoldError::Task(ended.task.clone());
-        let task = self.tasks.iter_mut().find(|task| task.id == ended.task).ok_or_else(unknown)?;
+        let task = self
+            .tasks
+            .iter_mut()
+            .find(|task| task.id == ended.task)
+            .ok_or_else(unknown)?;
         match task.progress {
             Progress::Live { attempt } if attempt == ended.attempt => {
                 task.progress = Progress::Ended(Box::new(ended.answer.clone()));
@@ -205,10 +224,14 @@ impl State {
 
     fn note_dispatches(&mut self, effects: &[Effect]) -> Result<(), FoldError> {
         for effect in effects {
-            let Effect::Dispatch { task, attempt } = effect else { continue };
+            let Effect::Dispatch { task, attempt } = effect else {
+                continue;
+            };
             let found = self.tasks.iter_mut().find(|t| t.id == *task);
             match found {
-                Some(found) if found.progress == Progress::Waiting => found.progress = Progress::Live { attempt: *attempt },
+                Some(found) if found.progress == Progress::Waiting => {
+                    found.progress = Progress::Live { attempt: *attempt }
+                }
                 _ => return Err(FoldError::Task(task.clone())),
             }
         }
@@ -221,16 +244,27 @@ impl State {
 /// # Errors
 /// When the event cannot follow.
 pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
-    let Some(mut state) = state else { return begin(event) };
+    let Some(mut state) = state else {
+        return begin(event);
+    };
     if event.n != state.n + 1 {
-        return Err(FoldError::Gap { last: state.n, found: event.n });
+        return Err(FoldError::Gap {
+            last: state.n,
+            found: event.n,
+        });
     }
     if state.phase.is_terminal() {
-        return Err(FoldError::Order { event: event.body.name(), state: state.phase });
+        return Err(FoldError::Order {
+            event: event.body.name(),
+            state: state.phase,
+        });
     }
     match &event.body {
         Body::Accepted(_) | Body::Rejected(_) => {
-            return Err(FoldError::Order { event: event.body.name(), state: state.phase });
+            return Err(FoldError::Order {
+                event: event.body.name(),
+                state: state.phase,
+            });
         }
         Body::StepCompleted(ended) | Body::StepFailed(ended) => state.end_task(ended)?,
         Body::Canceling(Canceling { reason }) => {
@@ -251,15 +285,24 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
 
 fn begin(event: &Event) -> Result<State, FoldError> {
     if event.n != 1 {
-        return Err(FoldError::Gap { last: 0, found: event.n });
+        return Err(FoldError::Gap {
+            last: 0,
+            found: event.n,
+        });
     }
     let (origin, phase, result, steps): (_, _, _, &[Step]) = match &event.body {
-        Body::Accepted(accepted) => {
-            (Origin::Accepted(accepted.clone()), RunState::Submitted, None, &accepted.definition.steps)
-        }
-        Body::Rejected(rejected) => {
-            (Origin::Rejected(rejected.clone()), RunState::Rejected, Some(rejected.result.clone()), &[])
-        }
+        Body::Accepted(accepted) => (
+            Origin::Accepted(accepted.clone()),
+            RunState::Submitted,
+            None,
+            &accepted.definition.steps,
+        ),
+        Body::Rejected(rejected) => (
+            Origin::Rejected(rejected.clone()),
+            RunState::Rejected,
+            Some(rejected.result.clone()),
+            &[],
+        ),
         other => return Err(FoldError::Beginning(other.name())),
     };
     let mut state = State {
@@ -268,7 +311,13 @@ fn begin(event: &Event) -> Result<State, FoldError> {
         at: event.at,
         origin,
         phase,
-        tasks: steps.iter().map(|step| Task { id: step.id.clone(), progress: Progress::Waiting }).collect(),
+        tasks: steps
+            .iter()
+            .map(|step| Task {
+                id: step.id.clone(),
+                progress: Progress::Waiting,
+            })
+            .collect(),
         cancel_reason: None,
         result,
         last: (event.cause.clone(), event.effects.clone()),

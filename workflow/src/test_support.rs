@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_protocol::event::Cause;
-use swarm_protocol::{AgentName, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, Submission, TaskId, Timestamp, Usage};
+use swarm_protocol::{
+    AgentName, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, Submission, TaskId,
+    Timestamp, Usage,
+};
 use uuid::Uuid;
 
 use crate::{Context, Submit, Team};
@@ -14,7 +17,12 @@ pub(crate) fn names(names: &[&str]) -> Vec<AgentName> {
 }
 
 pub(crate) fn team() -> Team {
-    let known = names(&["research_agent", "creative_agent", "critical_agent", "summarizer_agent"]);
+    let known = names(&[
+        "research_agent",
+        "creative_agent",
+        "critical_agent",
+        "summarizer_agent",
+    ]);
     Team {
         default_agents: known[..3].to_vec(),
         summarizer: known[3].clone(),
@@ -30,11 +38,19 @@ pub(crate) fn run_id() -> RunId {
 
 pub(crate) fn context(ms: i64, cause: Cause) -> Context {
     let by: InstanceId = "c1".parse().unwrap();
-    Context { run: run_id(), at: Timestamp::from_millis(ms), by, cause }
+    Context {
+        run: run_id(),
+        at: Timestamp::from_millis(ms),
+        by,
+        cause,
+    }
 }
 
 pub(crate) fn message(seq: u64) -> Cause {
-    Cause::Message { stream: "S".into(), seq }
+    Cause::Message {
+        stream: "S".into(),
+        seq,
+    }
 }
 
 pub(crate) fn submit(submission: Submission) -> Submit {
@@ -57,7 +73,12 @@ pub(crate) fn answer(task: &TaskId, agent: &AgentName, status: AnswerStatus) -> 
         status,
         text: completed.then(|| format!("text of {task}")),
         error: (!completed).then(|| ErrorBody::new(Code::Internal, format!("{task} broke"))),
-        usage: Usage { input_tokens: 1, output_tokens: 2, model_calls: 1, tool_calls: 0 },
+        usage: Usage {
+            input_tokens: 1,
+            output_tokens: 2,
+            model_calls: 1,
+            tool_calls: 0,
+        },
         elapsed_ms: 5,
         simulated: false,
     }

@@ -36,15 +36,33 @@ impl Driver {
 
     fn end(&mut self, task: &str, status: AnswerStatus) -> bool {
         let task: TaskId = task.parse().unwrap();
-        let agent = self.state.as_ref().and_then(|state| state.agent_of(&task)).cloned();
+        let agent = self
+            .state
+            .as_ref()
+            .and_then(|state| state.agent_of(&task))
+            .cloned();
         let agent = agent.unwrap_or_else(|| "nobody".parse().unwrap());
         let answer = answer(&task, &agent, status);
-        self.input(Input::TaskEnded { task: &task, attempt: 1, answer: &answer }, message(9))
+        self.input(
+            Input::TaskEnded {
+                task: &task,
+                attempt: 1,
+                answer: &answer,
+            },
+            message(9),
+        )
     }
 
     fn cancel(&mut self) -> bool {
-        let cause = Cause::Endpoint { endpoint: "cancel".into() };
-        self.input(Input::Cancel { reason: Some("why".into()) }, cause)
+        let cause = Cause::Endpoint {
+            endpoint: "cancel".into(),
+        };
+        self.input(
+            Input::Cancel {
+                reason: Some("why".into()),
+            },
+            cause,
+        )
     }
 
     fn types(&self) -> Vec<&'static str> {
@@ -68,27 +86,55 @@ fn three_agents_and_a_summary() {
     for agent in AGENTS {
         assert!(run.end(agent, AnswerStatus::Completed));
     }
-    let work = work_for(run.state.as_ref().unwrap(), &"aggregate".parse().unwrap(), 1).unwrap();
+    let work = work_for(
+        run.state.as_ref().unwrap(),
+        &"aggregate".parse().unwrap(),
+        1,
+    )
+    .unwrap();
     assert_eq!(work.agent.as_str(), "summarizer_agent");
     let expected = "# Task\n\nt\n\n# Answers\n\n## research_agent\n\ntext of research_agent\n\n## creative_agent\n\n\
                     text of creative_agent\n\n## critical_agent\n\ntext of critical_agent\n";
     assert_eq!(work.input, expected);
     assert!(run.end("aggregate", AnswerStatus::Completed));
-    assert_eq!(run.types(), ["accepted", "step_completed", "step_completed", "step_completed", "completed"]);
-    assert_eq!(run.log.last().unwrap().effects, [Effect::Reply { subject: "_INBOX.x".into() }]);
+    assert_eq!(
+        run.types(),
+        [
+            "accepted",
+            "step_completed",
+            "step_completed",
+            "step_completed",
+            "completed"
+        ]
+    );
+    assert_eq!(
+        run.log.last().unwrap().effects,
+        [Effect::Reply {
+            subject: "_INBOX.x".into()
+        }]
+    );
     let result = run.result();
-    assert_eq!((result.text.as_str(), result.answers.len()), ("text of aggregate", 3));
+    assert_eq!(
+        (result.text.as_str(), result.answers.len()),
+        ("text of aggregate", 3)
+    );
     assert_eq!((result.usage.model_calls, result.elapsed_ms), (4, 1004));
     assert_eq!(result.aggregate, Some(Aggregate::Summarize));
 }
 
 #[test]
 fn concat_needs_no_agent() {
-    let mut run = Driver::new(Submission { aggregate: Some(Aggregate::Concat), ..Submission::of_task("t") });
+    let mut run = Driver::new(Submission {
+        aggregate: Some(Aggregate::Concat),
+        ..Submission::of_task("t")
+    });
     run.end(AGENTS[0], AnswerStatus::Completed);
     run.end(AGENTS[1], AnswerStatus::Failed);
     run.end(AGENTS[2], AnswerStatus::Completed);
-    assert_eq!(run.types(), ["accepted", "step_completed", "step_failed", "completed"]);
+    assert_eq!(
+        run.types(),
+        ["accepted", "step_completed", "step_failed", "completed"]
+    );
     let expected = "## research_agent\n\ntext of research_agent\n\n## critical_agent\n\ntext of critical_agent";
     assert_eq!(run.result().text, expected);
     assert_eq!(run.result().answers[1].status, AnswerStatus::Failed);
@@ -103,22 +149,36 @@ fn too_few_answers_fail_with_what_there_is() {
     assert_eq!(run.phase(), RunState::Failed);
     let reason = run.result().reason.as_ref().unwrap();
     let message = "1 of 3 agents answered, 2 needed; creative_agent: creative_agent broke; critical_agent: critical_agent broke";
-    assert_eq!((reason.code.as_str(), reason.message.as_str()), ("SW-TOO-FEW-ANSWERS", message));
-    assert_eq!(run.result().text, "## research_agent\n\ntext of research_agent");
+    assert_eq!(
+        (reason.code.as_str(), reason.message.as_str()),
+        ("SW-TOO-FEW-ANSWERS", message)
+    );
+    assert_eq!(
+        run.result().text,
+        "## research_agent\n\ntext of research_agent"
+    );
 }
 
 #[test]
 fn one_agent_gives_the_runs_answer() {
-    let mut run = Driver::new(Submission { agents: Some(names(&["critical_agent"])), ..Submission::of_task("t") });
+    let mut run = Driver::new(Submission {
+        agents: Some(names(&["critical_agent"])),
+        ..Submission::of_task("t")
+    });
     run.end("critical_agent", AnswerStatus::Completed);
     assert_eq!(run.types(), ["accepted", "completed"]);
-    assert_eq!((run.result().text.as_str(), run.result().aggregate), ("text of critical_agent", None));
+    assert_eq!(
+        (run.result().text.as_str(), run.result().aggregate),
+        ("text of critical_agent", None)
+    );
 }
 
 #[test]
 fn a_failed_summary_fails_the_run_and_keeps_the_answers() {
     let mut run = Driver::new(Submission::of_task("t"));
-    AGENTS.iter().for_each(|agent| assert!(run.end(agent, AnswerStatus::Completed)));
+    AGENTS
+        .iter()
+        .for_each(|agent| assert!(run.end(agent, AnswerStatus::Completed)));
     run.end("aggregate", AnswerStatus::Failed);
     assert_eq!(run.phase(), RunState::Failed);
     assert!(run.result().text.contains("text of creative_agent"));
@@ -134,26 +194,62 @@ fn a_cancel_ends_live_tasks_and_then_the_run() {
     assert!(run.state.as_ref().unwrap().summary().summary.unconfirmed);
     assert!(!run.cancel(), "a second cancel changes nothing");
     assert!(run.end(AGENTS[1], AnswerStatus::Canceled));
-    assert!(run.end(AGENTS[2], AnswerStatus::Completed), "whoever was faster than the cancel has its answer kept");
-    assert_eq!(run.types(), ["accepted", "step_completed", "canceling", "step_failed", "canceled"]);
-    assert_eq!(run.result().reason.as_ref().unwrap().message, "canceled on request: why");
+    assert!(
+        run.end(AGENTS[2], AnswerStatus::Completed),
+        "whoever was faster than the cancel has its answer kept"
+    );
+    assert_eq!(
+        run.types(),
+        [
+            "accepted",
+            "step_completed",
+            "canceling",
+            "step_failed",
+            "canceled"
+        ]
+    );
+    assert_eq!(
+        run.result().reason.as_ref().unwrap().message,
+        "canceled on request: why"
+    );
 }
 
 #[test]
 fn a_wrong_submission_is_a_rejected_run() {
-    let run = Driver::new(Submission { agents: Some(names(&["nobody"])), ..Submission::of_task("t") });
-    assert_eq!((run.types(), run.phase()), (vec!["rejected"], RunState::Rejected));
-    assert_eq!(run.log[0].effects, [Effect::Reply { subject: "_INBOX.x".into() }]);
+    let run = Driver::new(Submission {
+        agents: Some(names(&["nobody"])),
+        ..Submission::of_task("t")
+    });
+    assert_eq!(
+        (run.types(), run.phase()),
+        (vec!["rejected"], RunState::Rejected)
+    );
+    assert_eq!(
+        run.log[0].effects,
+        [Effect::Reply {
+            subject: "_INBOX.x".into()
+        }]
+    );
 }
 
 #[test]
 fn answers_that_are_too_large_together_fail_by_name() {
-    let mut run = Driver::new(Submission { aggregate: Some(Aggregate::Concat), ..Submission::of_task("t") });
+    let mut run = Driver::new(Submission {
+        aggregate: Some(Aggregate::Concat),
+        ..Submission::of_task("t")
+    });
     for agent in AGENTS {
         let (task, agent) = (agent.parse().unwrap(), agent.parse().unwrap());
         let mut answer = answer(&task, &agent, AnswerStatus::Completed);
         answer.text = Some("é".repeat(30 * 1024));
-        run.input(Input::TaskEnded { task: &task, attempt: 1, answer: &answer }, message(2));
+        run.input(
+            Input::TaskEnded {
+                task: &task,
+                attempt: 1,
+                answer: &answer,
+            },
+            message(2),
+        );
     }
     assert_eq!(run.phase(), RunState::Failed);
     assert_eq!(run.result().reason.as_ref().unwrap().code, "SW-TOO-LARGE");
@@ -164,7 +260,10 @@ fn answers_that_are_too_large_together_fail_by_name() {
 fn a_broken_log_is_named() {
     let mut run = Driver::new(Submission::of_task("t"));
     run.end(AGENTS[0], AnswerStatus::Completed);
-    assert_eq!(fold(None, &run.log[1]), Err(FoldError::Gap { last: 0, found: 2 }));
+    assert_eq!(
+        fold(None, &run.log[1]),
+        Err(FoldError::Gap { last: 0, found: 2 })
+    );
     let first = fold(None, &run.log[0]).unwrap();
     assert_eq!(
         fold(Some(first), &run.log[0]),
@@ -183,7 +282,11 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let status = prop_oneof![Just(AnswerStatus::Completed), Just(AnswerStatus::Failed), Just(AnswerStatus::Canceled)];
+    let status = prop_oneof![
+        Just(AnswerStatus::Completed),
+        Just(AnswerStatus::Failed),
+        Just(AnswerStatus::Canceled)
+    ];
     prop_oneof![
         6 => (0usize..4, status.clone()).prop_map(|(i, status)| Happening::End(i, status)),
         2 => status.prop_map(Happening::EndAggregate),
@@ -194,13 +297,21 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn submission() -> impl Strategy<Value = Submission> {
-    let agents = prop::option::of(prop::collection::vec(prop::sample::select(AGENTS.to_vec()), 1..4));
-    let aggregate = prop::option::of(prop_oneof![Just(Aggregate::Concat), Just(Aggregate::Summarize)]);
-    (agents, aggregate, prop::option::of(1u32..4)).prop_map(|(agents, aggregate, min_answers)| Submission {
-        agents: agents.map(|agents| names(&agents)),
-        aggregate,
-        min_answers,
-        ..Submission::of_task("t")
+    let agents = prop::option::of(prop::collection::vec(
+        prop::sample::select(AGENTS.to_vec()),
+        1..4,
+    ));
+    let aggregate = prop::option::of(prop_oneof![
+        Just(Aggregate::Concat),
+        Just(Aggregate::Summarize)
+    ]);
+    (agents, aggregate, prop::option::of(1u32..4)).prop_map(|(agents, aggregate, min_answers)| {
+        Submission {
+            agents: agents.map(|agents| names(&agents)),
+            aggregate,
+            min_answers,
+            ..Submission::of_task("t")
+        }
     })
 }
 

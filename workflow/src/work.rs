@@ -11,12 +11,17 @@ use crate::state::State;
 #[must_use]
 pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
     let accepted = state.accepted()?;
-    let step = accepted.definition.steps.iter().find(|step| step.id == *task)?;
+    let step = accepted
+        .definition
+        .steps
+        .iter()
+        .find(|step| step.id == *task)?;
     let question = accepted.submission.task.as_deref().unwrap_or_default();
     let (agent, input) = match &step.action {
         Action::Agent { agent } => (agent.clone(), question.to_owned()),
         Action::Aggregate { agent, needs, .. } => {
-            let answers: Vec<&Answer> = needs.iter().filter_map(|task| state.answer(task)).collect();
+            let answers: Vec<&Answer> =
+                needs.iter().filter_map(|task| state.answer(task)).collect();
             (agent.clone()?, summary_input(question, &answers))
         }
     };

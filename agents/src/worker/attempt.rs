@@ -66,7 +66,11 @@ pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
         Err(error) => return bury(&shared, delivery, &error).await,
     };
     let (run, task, attempt) = (work.run, work.task.clone(), work.attempt);
-    let _shown = shared.presence.show(Running { run, task: task.clone(), attempt });
+    let _shown = shared.presence.show(Running {
+        run,
+        task: task.clone(),
+        attempt,
+    });
     tracing::debug!(%run, %task, attempt, delivery = delivery.position().delivery, "took work");
     match Attempt::new(&shared, work, &delivery).settle().await {
         Settlement::Ack => delivery.ack().await,
@@ -83,14 +87,20 @@ fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, ErrorBody> {
     if work.agent == *own {
         Ok(work)
     } else {
-        Err(undecodable(format!("this is work for {}, delivered to {own}", work.agent)))
+        Err(undecodable(format!(
+            "this is work for {}, delivered to {own}",
+            work.agent
+        )))
     }
 }
 
 async fn bury(shared: &Shared, delivery: Delivery, error: &ErrorBody) {
     tracing::warn!(%error, seq = delivery.position().seq, "set aside as a dead letter");
     let subject = subjects::dead_agent(&shared.options.profile.agent);
-    if let Err(error) = delivery.dead_letter(subject, error, DeadContext::default()).await {
+    if let Err(error) = delivery
+        .dead_letter(subject, error, DeadContext::default())
+        .await
+    {
         tracing::warn!(%error, "the dead letter was not stored; the message comes back");
     }
 }
@@ -118,8 +128,22 @@ impl<'a> Attempt<'a> {
             delivery: position.delivery,
         };
         let subject = subjects::out(work.run, &work.task);
-        let chunks = ChunkWriter::new(&shared.bus, subject, delivery.trace(), work.attempt, position.delivery);
-        Self { shared, work, claim, delivery, began: Instant::now(), chunks, superseded: false }
+        let chunks = ChunkWriter::new(
+            &shared.bus,
+            subject,
+            delivery.trace(),
+            work.attempt,
+            position.delivery,
+        );
+        Self {
+            shared,
+            work,
+            claim,
+            delivery,
+            began: Instant::now(),
+            chunks,
+            superseded: false,
+        }
     }
 
     /// Replays, thinks and records until the attempt is settled.
@@ -134,8 +158,12 @@ impl<'a> Attempt<'a> {
             };
             match interruption {
                 // What was recorded meanwhile is taken from the journal.
-                Interruption::Superseded(Verdict::TakeOver | Verdict::Fresh | Verdict::Own) => self.superseded = true,
-                Interruption::Superseded(Verdict::Ended | Verdict::Duplicate) => return Settlement::Ack,
+                Interruption::Superseded(Verdict::TakeOver | Verdict::Fresh | Verdict::Own) => {
+                    self.superseded = true
+                }
+                Interruption::Superseded(Verdict::Ended | Verdict::Duplicate) => {
+                    return Settlement::Ack;
+                }
                 Interruption::Superseded(Verdict::Lost) => return Settlement::Abandon,
                 // The end stands in the journal before the signal is sent; the next look finds it.
                 Interruption::Canceled => return self.settle_cancel().await,
@@ -161,10 +189,15 @@ impl<'a> Attempt<'a> {
         let age = Timestamp::now().since(position.stored_at);
         let first = self.work.attempt == 1 && position.delivery == 1 && !self.superseded;
         if first && age < FRESH {
-            return Ok((Journal::assume_empty(&self.shared.bus, self.claim.clone()), Vec::new()));
+            return Ok((
+                Journal::assume_empty(&self.shared.bus, self.claim.clone()),
+                Vec::new(),
+            ));
         }
         match Journal::open(&self.shared.bus, self.claim.clone()).await? {
-            (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => Ok((journal, entries)),
+            (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => {
+                Ok((journal, entries))
+            }
             (_, _, verdict) => Err(Interruption::Superseded(verdict)),
         }
     }
@@ -201,7 +234,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// One turn of the model, streamed. The inner error is the attempt's, the outer one stops it.
-    async fn ask(&mut self, request: ChatRequest) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
+    async fn ask(
+        &mut self,
+        request: ChatRequest,
+    ) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
         let began = Instant::now();
         let model = request.model.clone();
         let cancel = self.shared.cancels.watch(self.work.run);
@@ -227,7 +263,11 @@ impl<'a> Attempt<'a> {
 
     fn completed(&self, agent: &AgentLoop, text: String) -> Body {
         if text.len() > MAX_INLINE {
-            let message = format!("the answer has {} KiB, at most {} are kept", text.len() / 1024, MAX_INLINE / 1024);
+            let message = format!(
+                "the answer has {} KiB, at most {} are kept",
+                text.len() / 1024,
+                MAX_INLINE / 1024
+            );
             return self.failed(agent, ErrorBody::new(Code::TooLarge, message));
         }
         let mut answer = self.answer(agent, AnswerStatus::Completed);
@@ -271,7 +311,11 @@ impl<'a> Attempt<'a> {
 }
 
 /// Passes the model's pieces on as chunks until the turn is complete.
-async fn stream_turn(shared: &Shared, request: ChatRequest, chunks: &mut ChunkWriter) -> Result<Completion, ChatError> {
+async fn stream_turn(
+    shared: &Shared,
+    request: ChatRequest,
+    chunks: &mut ChunkWriter,
+) -> Result<Completion, ChatError> {
     let mut events = shared.model.chat(request);
     loop {
         let due = chunks.due();

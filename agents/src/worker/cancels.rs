@@ -33,19 +33,32 @@ impl Cancels {
         let (known, stopped) = (Arc::clone(&tokens), stop.clone());
         tokio::spawn(async move {
             while let Some(Some(signal)) = stopped.run_until_cancelled(signals.next()).await {
-                let Some(run) = subjects::run_of_cancel(signal.subject()) else { continue };
+                let Some(run) = subjects::run_of_cancel(signal.subject()) else {
+                    continue;
+                };
                 let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.get(&run).into_iter().flatten().for_each(CancellationToken::cancel);
+                known
+                    .get(&run)
+                    .into_iter()
+                    .flatten()
+                    .for_each(CancellationToken::cancel);
             }
         });
-        Ok(Self { tokens, _listening: stop.drop_guard() })
+        Ok(Self {
+            tokens,
+            _listening: stop.drop_guard(),
+        })
     }
 
     pub(super) fn watch(&self, run: RunId) -> Watch {
         let token = CancellationToken::new();
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.entry(run).or_default().push(token.clone());
-        Watch { tokens: Arc::clone(&self.tokens), run, token }
+        Watch {
+            tokens: Arc::clone(&self.tokens),
+            run,
+            token,
+        }
     }
 }
 

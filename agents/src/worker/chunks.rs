@@ -26,8 +26,23 @@ pub(super) struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    pub(super) fn new(bus: &Bus, subject: String, trace: TraceParent, attempt: u32, delivery: u64) -> Self {
-        Self { bus: bus.clone(), subject, trace, attempt, delivery, seq: 0, pending: None, due: Instant::now() }
+    pub(super) fn new(
+        bus: &Bus,
+        subject: String,
+        trace: TraceParent,
+        attempt: u32,
+        delivery: u64,
+    ) -> Self {
+        Self {
+            bus: bus.clone(),
+            subject,
+            trace,
+            attempt,
+            delivery,
+            seq: 0,
+            pending: None,
+            due: Instant::now(),
+        }
     }
 
     /// When [`flush`](Self::flush) is due, if anything waits.
@@ -55,13 +70,26 @@ impl ChunkWriter {
 
     /// Sends what waits. Nobody confirms chunks: whoever missed one sees the gap in `seq`, and the answer comes whole.
     pub(super) async fn flush(&mut self) {
-        let Some((kind, text)) = self.pending.take() else { return };
+        let Some((kind, text)) = self.pending.take() else {
+            return;
+        };
         self.seq += 1;
         self.due = Instant::now() + MERGE;
         let (attempt, delivery, seq) = (self.attempt, self.delivery, self.seq);
-        let chunk = Chunk { v: Version, attempt, delivery, seq, kind, data: Value::String(text) };
+        let chunk = Chunk {
+            v: Version,
+            attempt,
+            delivery,
+            seq,
+            kind,
+            data: Value::String(text),
+        };
         let sent = match Outgoing::json(&self.subject, &chunk, self.trace) {
-            Ok(message) => self.bus.send(message).await.map_err(|error| error.to_string()),
+            Ok(message) => self
+                .bus
+                .send(message)
+                .await
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = sent {

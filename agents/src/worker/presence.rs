@@ -17,8 +17,9 @@ use super::Options;
 /// Changes are written at most this often.
 const CHANGE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Pause between tries to register.
-const REGISTER_PAUSE: Duration = Duration::from_secs(1);
+/// First pause between tries to register; it doubles up to the longest.
+const REGISTER_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_REGISTER_PAUSE: Duration = Duration::from_secs(1);
 
 /// A registration is waited for this long.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +61,10 @@ impl Presence {
             started_at: now,
             at: now,
         };
-        Self { card: Arc::new(Mutex::new(card)), changed: Arc::new(Notify::new()) }
+        Self {
+            card: Arc::new(Mutex::new(card)),
+            changed: Arc::new(Notify::new()),
+        }
     }
 
     pub(super) fn set_simulated(&self, simulated: bool) {
@@ -70,7 +74,10 @@ impl Presence {
     /// Shows a task on the card while the guard lives.
     pub(super) fn show(&self, running: Running) -> Shown {
         self.change(|card| card.tasks.push(running.clone()));
-        Shown { presence: self.clone(), running }
+        Shown {
+            presence: self.clone(),
+            running,
+        }
     }
 
     /// Registers, then writes the card until the process ends. Returns only when the coordinator refuses this instance.
@@ -104,26 +111,31 @@ impl Presence {
 
     /// Tries until a coordinator answers: agents may start first. Work is taken meanwhile when the consumer is there.
     async fn register(&self, bus: &Bus) -> Result<(), ErrorBody> {
-        let mut said = false;
+        let mut pause = REGISTER_PAUSE;
         loop {
             match self.try_register(bus).await {
                 Ok(Some(refused)) => return Err(refused),
                 Ok(None) => return Ok(()),
-                Err(error) if said => tracing::debug!(%error, "not registered yet"),
-                Err(error) => {
-                    said = true;
+                Err(error) if pause == LONGEST_REGISTER_PAUSE => {
                     tracing::info!(%error, "waiting for a coordinator: start one with `swarm coordinator`");
                 }
+                Err(error) => tracing::debug!(%error, "not registered yet"),
             }
-            tokio::time::sleep(REGISTER_PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_REGISTER_PAUSE);
         }
     }
 
     async fn try_register(&self, bus: &Bus) -> Result<Option<ErrorBody>, RequestError> {
         let request = Outgoing::json(subjects::REGISTER, &self.snapshot(), TraceParent::root())
-            .map_err(|error| RequestError::NotSent { subject: subjects::REGISTER.to_owned(), detail: error.to_string() })?;
+            .map_err(|error| RequestError::NotSent {
+                subject: subjects::REGISTER.to_owned(),
+                detail: error.to_string(),
+            })?;
         let reply = bus.request(request, REGISTER_TIMEOUT).await?;
-        let status = reply.header(headers::ERROR_CODE).and_then(|code| code.parse::<u16>().ok());
+        let status = reply
+            .header(headers::ERROR_CODE)
+            .and_then(|code| code.parse::<u16>().ok());
         match status {
             Some(403 | 409 | 429) => Ok(serde_json::from_slice(reply.payload()).ok()),
             Some(_) => Err(RequestError::NoResponders(subjects::REGISTER.to_owned())),

@@ -24,11 +24,19 @@ impl Stats {
 
     pub(super) fn failed(&self, error: &str) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        error.clone_into(&mut self.last_error.lock().unwrap_or_else(PoisonError::into_inner));
+        error.clone_into(
+            &mut self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     pub(super) fn served(&self, took: Duration) {
-        self.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.nanoseconds.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     pub(super) fn describe(&self, endpoint: &Endpoint) -> Value {
@@ -38,11 +46,21 @@ impl Stats {
         if let Some(fields) = description.as_object_mut() {
             fields.remove("metadata");
             fields.insert("num_requests".into(), json!(requests));
-            fields.insert("num_errors".into(), json!(self.errors.load(Ordering::Relaxed)));
-            let last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            fields.insert(
+                "num_errors".into(),
+                json!(self.errors.load(Ordering::Relaxed)),
+            );
+            let last_error = self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             fields.insert("last_error".into(), json!(last_error));
             fields.insert("processing_time".into(), json!(nanoseconds));
-            fields.insert("average_processing_time".into(), json!(nanoseconds.checked_div(requests).unwrap_or(0)));
+            fields.insert(
+                "average_processing_time".into(),
+                json!(nanoseconds.checked_div(requests).unwrap_or(0)),
+            );
         }
         description
     }

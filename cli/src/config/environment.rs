@@ -15,8 +15,14 @@ const SECTIONS: [&str; 5] = ["nats", "ollama", "agents", "mcp", "runs"];
 ///
 /// # Errors
 /// When a variable of one of the sections names no key, or its value does not fit.
-pub(super) fn apply(config: Config, variables: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
-    let names: Vec<String> = variables.map(|(name, _)| name).filter(|name| key(name).is_some()).collect();
+pub(super) fn apply(
+    config: Config,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let names: Vec<String> = variables
+        .map(|(name, _)| name)
+        .filter(|name| key(name).is_some())
+        .collect();
     if names.is_empty() {
         return Ok(config);
     }
@@ -24,13 +30,18 @@ pub(super) fn apply(config: Config, variables: impl Iterator<Item = (String, Str
     let provider = Env::raw()
         .filter_map(|name| key(&name.as_str().to_ascii_uppercase()).map(Into::into))
         .split(".");
-    Figment::from(Serialized::defaults(config)).merge(provider).extract().map_err(|error| {
-        let path = error.path.join(".");
-        let what = error.kind.to_string();
-        let variable = names.iter().find(|name| key(name).is_some_and(|key| path.starts_with(&key) || key.starts_with(&path)));
-        let place = variable.map_or_else(|| names.join(", "), Clone::clone);
-        ConfigError(format!("{place}: {path}: {what}{}", suggestion(&what)))
-    })
+    Figment::from(Serialized::defaults(config))
+        .merge(provider)
+        .extract()
+        .map_err(|error| {
+            let path = error.path.join(".");
+            let what = error.kind.to_string();
+            let variable = names.iter().find(|name| {
+                key(name).is_some_and(|key| path.starts_with(&key) || key.starts_with(&path))
+            });
+            let place = variable.map_or_else(|| names.join(", "), Clone::clone);
+            ConfigError(format!("{place}: {path}: {what}{}", suggestion(&what)))
+        })
 }
 
 /// The key that a variable changes, `ollama.num_ctx`; none when it is about something else.
@@ -50,10 +61,25 @@ mod tests {
 
     #[test]
     fn variables_name_keys() {
-        assert_eq!(key("SWARM_OLLAMA_NUM_CTX").as_deref(), Some("ollama.num_ctx"));
-        assert_eq!(key("SWARM_AGENTS_RESEARCH_AGENT__MODEL").as_deref(), Some("agents.research_agent.model"));
-        assert_eq!(key("SWARM_RUNS_RETRY__MAX").as_deref(), Some("runs.retry.max"));
-        for other in ["SWARM_AGENT_PASSWORD", "SWARM_CONFIG", "SWARM_DATA_DIR", "PATH", "SWARM_MCP_"] {
+        assert_eq!(
+            key("SWARM_OLLAMA_NUM_CTX").as_deref(),
+            Some("ollama.num_ctx")
+        );
+        assert_eq!(
+            key("SWARM_AGENTS_RESEARCH_AGENT__MODEL").as_deref(),
+            Some("agents.research_agent.model")
+        );
+        assert_eq!(
+            key("SWARM_RUNS_RETRY__MAX").as_deref(),
+            Some("runs.retry.max")
+        );
+        for other in [
+            "SWARM_AGENT_PASSWORD",
+            "SWARM_CONFIG",
+            "SWARM_DATA_DIR",
+            "PATH",
+            "SWARM_MCP_",
+        ] {
             assert_eq!(key(other), None, "{other}");
         }
     }

@@ -9,28 +9,46 @@ use super::{Config, ConfigError};
 /// # Errors
 /// `file:line: what is wrong, and what is accepted`.
 pub(super) fn read(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("{}: the configuration cannot be read: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError(format!(
+            "{}: the configuration cannot be read: {error}",
+            path.display()
+        ))
+    })?;
     parse(&text, path)
 }
 
 fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
         return Ok(Config::default());
     }
     serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map(|location| format!(":{}", location.line())).unwrap_or_default();
+        let line = error
+            .location()
+            .map(|location| format!(":{}", location.line()))
+            .unwrap_or_default();
         let what = error.without_snippet().to_string();
         let what = what.lines().next().unwrap_or_default();
-        ConfigError(format!("{}{line}: {what}{}", path.display(), suggestion(what)))
+        ConfigError(format!(
+            "{}{line}: {what}{}",
+            path.display(),
+            suggestion(what)
+        ))
     })
 }
 
 /// The likely word, from a message such as ``unknown field `modle`, expected one of `model`, `prompt` ``.
 pub(super) fn suggestion(message: &str) -> String {
     let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let Some((unknown, accepted)) = words.split_first() else { return String::new() };
-    let likely = accepted.iter().map(|word| (strsim::jaro_winkler(unknown, word), word));
+    let Some((unknown, accepted)) = words.split_first() else {
+        return String::new();
+    };
+    let likely = accepted
+        .iter()
+        .map(|word| (strsim::jaro_winkler(unknown, word), word));
     match likely.max_by(|a, b| a.0.total_cmp(&b.0)) {
         Some((score, word)) if score > 0.75 => format!("; did you mean `{word}`?"),
         _ => String::new(),
@@ -50,13 +68,27 @@ mod tests {
         let config = parse("ollama:\n  num_ctx: 4096\n", Path::new("x")).unwrap();
         assert_eq!((config.ollama.num_ctx, config.ollama.parallel), (4096, 1));
         assert_eq!(config.agents.len(), 4);
-        assert_eq!(parse("# nothing\n", Path::new("x")).unwrap(), Config::default());
+        assert_eq!(
+            parse("# nothing\n", Path::new("x")).unwrap(),
+            Config::default()
+        );
     }
 
     #[test]
     fn agents_in_a_file_are_the_whole_team() {
-        let config = parse("agents:\n  poet: {prompt: \"You are a poet.\"}\n", Path::new("x")).unwrap();
-        assert_eq!(config.agents.keys().map(ToString::to_string).collect::<Vec<_>>(), ["poet"]);
+        let config = parse(
+            "agents:\n  poet: {prompt: \"You are a poet.\"}\n",
+            Path::new("x"),
+        )
+        .unwrap();
+        assert_eq!(
+            config
+                .agents
+                .keys()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            ["poet"]
+        );
     }
 
     #[test]
@@ -65,7 +97,10 @@ mod tests {
         assert!(message.starts_with("swarm.yaml:3: "), "{message}");
         assert!(message.contains("did you mean `parallel`?"), "{message}");
         let message = mistake("runs:\n  retention: soon\n");
-        assert!(message.starts_with("swarm.yaml:2: ") && message.contains("30s"), "{message}");
+        assert!(
+            message.starts_with("swarm.yaml:2: ") && message.contains("30s"),
+            "{message}"
+        );
         assert!(mistake("agents:\n  Bad Name: {}\n").contains("a-z"));
         assert!(mistake("ollama: [").starts_with("swarm.yaml:"));
     }

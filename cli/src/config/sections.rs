@@ -22,7 +22,9 @@ pub(crate) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let names = roles::ROLES.iter().filter_map(|role| role.name.parse().ok());
+        let names = roles::ROLES
+            .iter()
+            .filter_map(|role| role.name.parse().ok());
         Self {
             nats: Nats::default(),
             ollama: Ollama::default(),
@@ -49,7 +51,12 @@ pub(crate) struct Nats {
 impl Default for Nats {
     fn default() -> Self {
         let work_ack_wait = Span::from_secs(30);
-        Self { url: "nats://127.0.0.1:4222".to_owned(), creds: None, replicas: 1, work_ack_wait }
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            creds: None,
+            replicas: 1,
+            work_ack_wait,
+        }
     }
 }
 
@@ -64,7 +71,11 @@ pub(crate) struct Ollama {
 
 impl Default for Ollama {
     fn default() -> Self {
-        Self { hosts: vec!["http://127.0.0.1:11434".to_owned()], parallel: 1, num_ctx: 8192 }
+        Self {
+            hosts: vec!["http://127.0.0.1:11434".to_owned()],
+            parallel: 1,
+            num_ctx: 8192,
+        }
     }
 }
 
@@ -176,7 +187,11 @@ pub(crate) struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { queue: Span::from_secs(600), attempt: Span::from_secs(900), total: Span::from_secs(3600) }
+        Self {
+            queue: Span::from_secs(600),
+            attempt: Span::from_secs(900),
+            total: Span::from_secs(3600),
+        }
     }
 }
 
@@ -190,7 +205,10 @@ pub(crate) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { model_calls: 50, tool_calls: 100 }
+        Self {
+            model_calls: 50,
+            tool_calls: 100,
+        }
     }
 }
 
@@ -221,6 +239,10 @@ pub(crate) struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { model: "llama3.2:3b".to_owned(), repairs: 4, mode: "auto".to_owned() }
+        Self {
+            model: "llama3.2:3b".to_owned(),
+            repairs: 4,
+            mode: "auto".to_owned(),
+        }
     }
 }

@@ -50,13 +50,33 @@ impl Child {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(super) fn start(name: &str, mut command: Command, restart: Restart) -> Result<Self, Failure> {
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    pub(super) fn start(
+        name: &str,
+        mut command: Command,
+        restart: Restart,
+    ) -> Result<Self, Failure> {
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
         let process = spawn(name, &mut command)?;
         let stop = CancellationToken::new();
         let (deaths_in, deaths) = mpsc::channel(8);
-        let supervisor = tokio::spawn(supervise(name.to_owned(), command, process, restart, stop.clone(), deaths_in));
-        Ok(Self { name: name.to_owned(), stop, supervisor, deaths })
+        let supervisor = tokio::spawn(supervise(
+            name.to_owned(),
+            command,
+            process,
+            restart,
+            stop.clone(),
+            deaths_in,
+        ));
+        Ok(Self {
+            name: name.to_owned(),
+            stop,
+            supervisor,
+            deaths,
+        })
     }
 }
 
@@ -68,7 +88,10 @@ impl Children {
     /// Waits for the first child that dies while the team is being started: that is no time for restarts.
     pub(super) async fn first_death(&mut self) -> Failure {
         let message = loop {
-            let died = self.children.iter_mut().find_map(|child| child.deaths.try_recv().ok());
+            let died = self
+                .children
+                .iter_mut()
+                .find_map(|child| child.deaths.try_recv().ok());
             match died {
                 Some(message) => break message,
                 None => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -80,8 +103,16 @@ impl Children {
     /// Lets the children run. Returns when one has died for good.
     pub(super) async fn supervise(&mut self) -> Result<(), Failure> {
         loop {
-            if let Some(child) = self.children.iter().find(|child| child.supervisor.is_finished()) {
-                return Err(Failure::new(FAILED, Code::Unavailable, format!("{} has ended", child.name)));
+            if let Some(child) = self
+                .children
+                .iter()
+                .find(|child| child.supervisor.is_finished())
+            {
+                return Err(Failure::new(
+                    FAILED,
+                    Code::Unavailable,
+                    format!("{} has ended", child.name),
+                ));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -89,7 +120,10 @@ impl Children {
 
     /// Stops roles first, so that they can settle what they have, then the simulator and the server.
     pub(super) async fn stop(self, drain: Duration) {
-        let (roles, rest): (Vec<_>, Vec<_>) = self.children.into_iter().partition(|child| !is_foundation(&child.name));
+        let (roles, rest): (Vec<_>, Vec<_>) = self
+            .children
+            .into_iter()
+            .partition(|child| !is_foundation(&child.name));
         stop_all(roles, drain + KILL_PATIENCE).await;
         stop_all(rest, KILL_PATIENCE).await;
     }
@@ -107,7 +141,10 @@ async fn stop_all(children: Vec<Child>, patience: Duration) {
     let deadline = Instant::now() + patience;
     for child in children {
         let abort = child.supervisor.abort_handle();
-        if tokio::time::timeout_at(deadline, child.supervisor).await.is_err() {
+        if tokio::time::timeout_at(deadline, child.supervisor)
+            .await
+            .is_err()
+        {
             tracing::warn!(child = child.name, "did not stop in time and is killed");
             abort.abort();
         }
@@ -116,8 +153,16 @@ async fn stop_all(children: Vec<Child>, patience: Duration) {
 
 fn spawn(name: &str, command: &mut Command) -> Result<tokio::process::Child, Failure> {
     let mut process = command.spawn().map_err(|error| {
-        let program = command.as_std().get_program().to_string_lossy().into_owned();
-        Failure::new(FAILED, Code::Unavailable, format!("{name}: {program} cannot be started: {error}"))
+        let program = command
+            .as_std()
+            .get_program()
+            .to_string_lossy()
+            .into_owned();
+        Failure::new(
+            FAILED,
+            Code::Unavailable,
+            format!("{name}: {program} cannot be started: {error}"),
+        )
     })?;
     if let Some(stderr) = process.stderr.take() {
         tokio::spawn(pass_on(name.to_owned(), stderr));
@@ -158,12 +203,24 @@ async fn supervise(
         let how = describe(status);
         tracing::warn!(child = name, how, "died");
         // Nobody listens once the team is ready.
-        deaths.try_send(format!("{name} {how} while the team was starting; its log says why")).unwrap_or_default();
+        deaths
+            .try_send(format!(
+                "{name} {how} while the team was starting; its log says why"
+            ))
+            .unwrap_or_default();
         if restart == Restart::Never {
             return;
         }
-        delay = if born.elapsed() > STABLE { FIRST_DELAY } else { (delay * 2).min(LONGEST_DELAY) };
-        if stop.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+        delay = if born.elapsed() > STABLE {
+            FIRST_DELAY
+        } else {
+            (delay * 2).min(LONGEST_DELAY)
+        };
+        if stop
+            .run_until_cancelled(tokio::time::sleep(delay))
+            .await
+            .is_none()
+        {
             return;
         }
         process = match spawn(&name, &mut command) {
@@ -178,10 +235,10 @@ async fn supervise(
 
 /// Asks a process to end, and waits for it: whoever waits on this decides how long.
 async fn end(name: &str, mut process: tokio::process::Child) {
-    if let Some(pid) = process.id().and_then(|id| i32::try_from(id).ok()) {
-        if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
-            tracing::debug!(child = name, %error, "could not be asked to end");
-        }
+    if let Some(pid) = process.id().and_then(|id| i32::try_from(id).ok())
+        && let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM)
+    {
+        tracing::debug!(child = name, %error, "could not be asked to end");
     }
     let waited = timeout(Duration::from_secs(3600), process.wait()).await;
     if let Ok(Err(error)) = waited {

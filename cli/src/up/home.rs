@@ -14,7 +14,14 @@ use crate::data_dir::CREDENTIALS;
 use crate::exit::{Failure, USAGE};
 
 /// The users of `nats.conf`, as they stand in its variables.
-const USERS: [&str; 6] = ["COORDINATOR", "AGENT", "TOOL_BUILDER", "GATEWAY", "CLIENT", "OBSERVER"];
+const USERS: [&str; 6] = [
+    "COORDINATOR",
+    "AGENT",
+    "TOOL_BUILDER",
+    "GATEWAY",
+    "CLIENT",
+    "OBSERVER",
+];
 
 /// A data directory that belongs to this process.
 pub(super) struct Home {
@@ -31,13 +38,20 @@ impl Home {
     /// When another `swarm up` has it, or it cannot be written.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| {
-            let message = format!("{}: the data directory cannot be used: {error}; SWARM_DATA_DIR names another", path.display());
+            let message = format!(
+                "{}: the data directory cannot be used: {error}; SWARM_DATA_DIR names another",
+                path.display()
+            );
             Failure::new(USAGE, Code::Unavailable, message)
         };
         std::fs::create_dir_all(path).map_err(unusable)?;
         let lock = take_lock(path)?;
         let credentials = credentials(&path.join(CREDENTIALS)).map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), credentials, _lock: lock })
+        Ok(Self {
+            path: path.to_path_buf(),
+            credentials,
+            _lock: lock,
+        })
     }
 
     /// A file or folder in it.
@@ -60,32 +74,58 @@ impl Home {
 
 fn take_lock(path: &Path) -> Result<File, Failure> {
     let failed = |detail: String| {
-        Failure::new(USAGE, Code::Unavailable, format!("{}: {detail}", path.display()))
+        Failure::new(
+            USAGE,
+            Code::Unavailable,
+            format!("{}: {detail}", path.display()),
+        )
     };
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join("up.pid"));
-    let mut file = opened.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join("up.pid"));
+    let mut file =
+        opened.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid).unwrap_or_default();
-            return Err(failed(format!("another `swarm up` uses this data directory, process {}", pid.trim())));
+            return Err(failed(format!(
+                "another `swarm up` uses this data directory, process {}",
+                pid.trim()
+            )));
         }
-        Err(TryLockError::Error(error)) => return Err(failed(format!("the data directory cannot be locked: {error}"))),
+        Err(TryLockError::Error(error)) => {
+            return Err(failed(format!(
+                "the data directory cannot be locked: {error}"
+            )));
+        }
     }
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
     Ok(file)
 }
 
 /// The passwords: from the environment, from the file, else made now and written there.
 fn credentials(file: &Path) -> std::io::Result<BTreeMap<String, String>> {
-    let stored = if file.is_file() { read_credentials(file)? } else { Default::default() };
+    let stored = if file.is_file() {
+        read_credentials(file)?
+    } else {
+        Default::default()
+    };
     let mut all = BTreeMap::new();
     let mut made = false;
     for user in USERS {
         let name = format!("SWARM_{user}_PASSWORD");
-        let known = std::env::var(&name).ok().or_else(|| stored.get(&name).cloned());
+        let known = std::env::var(&name)
+            .ok()
+            .or_else(|| stored.get(&name).cloned());
         made |= known.is_none();
         // A letter first: the server reads digits as a number.
         let password = known.unwrap_or_else(|| format!("p{}", Uuid::new_v4().simple()));
@@ -93,8 +133,14 @@ fn credentials(file: &Path) -> std::io::Result<BTreeMap<String, String>> {
     }
     if made {
         let mut text = "# Passwords of the NATS users of this swarm, made by `swarm up`. Keep this file to yourself.\n".to_owned();
-        all.iter().for_each(|(name, password)| text.push_str(&format!("{name}={password}\n")));
-        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+        all.iter()
+            .for_each(|(name, password)| text.push_str(&format!("{name}={password}\n")));
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(file)?;
         out.write_all(text.as_bytes())?;
         out.sync_all()?;
     }
@@ -113,7 +159,10 @@ mod tests {
         let first = Home::open(&folder).unwrap().credentials().clone();
         assert_eq!(first.len(), USERS.len());
         assert!(first.values().all(|password| password.starts_with('p')));
-        let mode = std::fs::metadata(folder.join(CREDENTIALS)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.join(CREDENTIALS))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(*Home::open(&folder).unwrap().credentials(), first);
         std::fs::remove_dir_all(&folder).unwrap();
@@ -123,8 +172,17 @@ mod tests {
     fn a_second_one_is_told_who_has_it() {
         let folder = std::env::temp_dir().join(format!("swarm-home-{}", Uuid::new_v4()));
         let _first = Home::open(&folder).unwrap();
-        let second = Home::open(&folder).err().and_then(|failure| failure.error).unwrap();
-        assert!(second.message.ends_with(&format!("process {}", std::process::id())), "{}", second.message);
+        let second = Home::open(&folder)
+            .err()
+            .and_then(|failure| failure.error)
+            .unwrap();
+        assert!(
+            second
+                .message
+                .ends_with(&format!("process {}", std::process::id())),
+            "{}",
+            second.message
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -19,9 +19,14 @@ const CONFIGURATION: &str = include_str!("../../../nats.conf");
 
 /// Whether something listens at a URL.
 pub(super) async fn is_listening(url: &str) -> bool {
-    let Some((host, port)) = address(url) else { return false };
+    let Some((host, port)) = address(url) else {
+        return false;
+    };
     let connecting = TcpStream::connect((host.as_str(), port));
-    matches!(tokio::time::timeout(Duration::from_secs(1), connecting).await, Ok(Ok(_)))
+    matches!(
+        tokio::time::timeout(Duration::from_secs(1), connecting).await,
+        Ok(Ok(_))
+    )
 }
 
 /// Starts a server with the configuration of Swarm and a store in the data directory.
@@ -31,36 +36,61 @@ pub(super) async fn is_listening(url: &str) -> bool {
 pub(super) fn start(home: &Home, url: &str) -> Result<Child, Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
     let Some((host, port)) = address(url) else {
-        return Err(Failure::usage(format!("nats.url: `{url}` is no URL such as nats://127.0.0.1:4222")));
+        return Err(Failure::usage(format!(
+            "nats.url: `{url}` is no URL such as nats://127.0.0.1:4222"
+        )));
     };
     if !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
-        return Err(unreachable(format!("no NATS server at {url}, and one can be started on this machine only")));
+        return Err(unreachable(format!(
+            "no NATS server at {url}, and one can be started on this machine only"
+        )));
     }
     let binary = find("nats-server").ok_or_else(|| {
         unreachable(format!("no NATS server at {url}, and no nats-server to start: `scripts/setup run` installs one into .tools/bin"))
     })?;
     let file = home.join("nats.conf");
-    std::fs::write(&file, CONFIGURATION).map_err(|error| unreachable(format!("{}: {error}", file.display())))?;
+    std::fs::write(&file, CONFIGURATION)
+        .map_err(|error| unreachable(format!("{}: {error}", file.display())))?;
     let mut command = Command::new(binary);
-    command.arg("--config").arg(&file).arg("--store_dir").arg(home.join("store"));
-    command.arg("--addr").arg(&host).arg("--port").arg(port.to_string()).envs(home.credentials());
+    command
+        .arg("--config")
+        .arg(&file)
+        .arg("--store_dir")
+        .arg(home.join("store"));
+    command
+        .arg("--addr")
+        .arg(&host)
+        .arg("--port")
+        .arg(port.to_string())
+        .envs(home.credentials());
     tracing::info!(url, store = %home.join("store").display(), "starting a NATS server");
     Child::start(NAME, command, Restart::Always)
 }
 
 /// A program: on the PATH, beside this one, or where `scripts/setup` puts it.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    let beside = std::env::current_exe().ok().and_then(|binary| Some(binary.parent()?.to_path_buf()));
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|binary| Some(binary.parent()?.to_path_buf()));
     let tools = PathBuf::from(".tools/bin");
-    on_path.chain(beside).chain([tools]).map(|folder| folder.join(program)).find(|path| path.is_file())
+    on_path
+        .chain(beside)
+        .chain([tools])
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 /// Host and port of a NATS URL; the first of several.
 fn address(url: &str) -> Option<(String, u16)> {
     let first = url.split(',').next()?.trim();
     let rest = first.split_once("://").map_or(first, |(_, rest)| rest);
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).trim_end_matches('/');
+    let rest = rest
+        .rsplit_once('@')
+        .map_or(rest, |(_, rest)| rest)
+        .trim_end_matches('/');
     match rest.rsplit_once(':') {
         Some((host, port)) => Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?)),
         None => Some((rest.to_owned(), 4222)),

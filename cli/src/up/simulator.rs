@@ -36,7 +36,10 @@ pub(super) async fn start(
 ) -> Result<(Child, String), Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
     let binary = find(NAME).ok_or_else(|| {
-        unreachable("ollama-sim is not there: `cargo build -p ollama-sim` makes it, beside this program".to_owned())
+        unreachable(
+            "ollama-sim is not there: `cargo build -p ollama-sim` makes it, beside this program"
+                .to_owned(),
+        )
     })?;
     let ports_file = home.join("ollama-sim.json");
     if let Err(error) = std::fs::remove_file(&ports_file)
@@ -48,21 +51,36 @@ pub(super) async fn start(
     models.sort();
     models.dedup();
     let mut command = Command::new(binary);
-    command.args(["--listen", "127.0.0.1:0", "--control"]).arg(args.simulate_control.to_string());
-    command.arg("--ports-file").arg(&ports_file).arg("--models").arg(models.join(","));
+    command
+        .args(["--listen", "127.0.0.1:0", "--control"])
+        .arg(args.simulate_control.to_string());
+    command
+        .arg("--ports-file")
+        .arg(&ports_file)
+        .arg("--models")
+        .arg(models.join(","));
     command.arg("--latency").arg(&args.simulate_latency);
-    command.arg("--tokens-per-second").arg(args.simulate_tokens_per_second.to_string());
+    command
+        .arg("--tokens-per-second")
+        .arg(args.simulate_tokens_per_second.to_string());
     home.forget_passwords(&mut command);
     let child = Child::start(NAME, command, Restart::Never)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let read = std::fs::read(&ports_file).ok().and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
+        let read = std::fs::read(&ports_file)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Ports>(&text).ok());
         if let Some(ports) = read {
-            tracing::info!(control = ports.control, "the simulator shows its requests at /sim/log");
+            tracing::info!(
+                control = ports.control,
+                "the simulator shows its requests at /sim/log"
+            );
             return Ok((child, format!("http://{}", ports.listen)));
         }
         if Instant::now() > deadline {
-            return Err(unreachable("ollama-sim did not start; its log says why".to_owned()));
+            return Err(unreachable(
+                "ollama-sim did not start; its log says why".to_owned(),
+            ));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

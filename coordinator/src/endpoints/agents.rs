@@ -17,8 +17,14 @@ fn list(shared: &Shared, payload: &[u8]) -> Result<AgentsReply, ErrorBody> {
     let request: AgentsRequest = read_optional(payload)?;
     let mut items = shared.cards.all();
     items.retain(|card| {
-        request.agent.as_ref().is_none_or(|agent| card.agent == *agent)
-            && request.capability.as_ref().is_none_or(|capability| card.capabilities.contains(capability))
+        request
+            .agent
+            .as_ref()
+            .is_none_or(|agent| card.agent == *agent)
+            && request
+                .capability
+                .as_ref()
+                .is_none_or(|capability| card.capabilities.contains(capability))
     });
     Ok(AgentsReply { items })
 }

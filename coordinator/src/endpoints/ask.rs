@@ -17,13 +17,19 @@ use crate::{Shared, chain};
 const JOIN_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
-    let Some(inbox) = call.inbox().map(str::to_owned) else { return };
+    let Some(inbox) = call.inbox().map(str::to_owned) else {
+        return;
+    };
     let target = subjects::endpoint_target("ask", call.request.subject()).map(str::to_owned);
-    let subject = target.as_ref().map_or_else(|| subjects::SUBMIT.to_owned(), |target| format!("{}.{target}", subjects::SUBMIT));
+    let subject = target.as_ref().map_or_else(
+        || subjects::SUBMIT.to_owned(),
+        |target| format!("{}.{target}", subjects::SUBMIT),
+    );
     let trace = call.request.trace();
     let run_header = call.request.header(headers::RUN_ID).map(str::to_owned);
     let message_id = call.request.header(headers::MESSAGE_ID).map(str::to_owned);
-    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace).header(headers::REPLY_TO, &inbox);
+    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace)
+        .header(headers::REPLY_TO, &inbox);
     if let Some(run) = &run_header {
         submission = submission.header(headers::RUN_ID, run);
     }
@@ -33,7 +39,13 @@ pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
     match shared.bus.store(submission).await {
         Ok(stored) if stored.duplicate => {
             // The inbox dropped it, and with it where the answer goes: this coordinator joins the run itself.
-            let run = identify(run_header.as_deref(), message_id.as_deref(), shared.swarm_id, stored.seq).run;
+            let run = identify(
+                run_header.as_deref(),
+                message_id.as_deref(),
+                shared.swarm_id,
+                stored.seq,
+            )
+            .run;
             let content = content_hash(call.request.payload(), target.as_deref());
             match shared.check_content(run, &content).await {
                 Ok(()) => join(shared, run, inbox, trace),
@@ -46,7 +58,10 @@ pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
 }
 
 fn not_stored(error: &PublishError) -> ErrorBody {
-    ErrorBody::new(Code::Unavailable, format!("the submission was not stored: {}", chain(error)))
+    ErrorBody::new(
+        Code::Unavailable,
+        format!("the submission was not stored: {}", chain(error)),
+    )
 }
 
 impl Shared {
@@ -60,9 +75,18 @@ impl Shared {
     }
 
     /// Answers an inbox with a run's result, once it has ended.
-    pub(crate) async fn answer_ended(&self, run: RunId, inbox: &str, trace: TraceParent) -> Result<(), TransitionError> {
+    pub(crate) async fn answer_ended(
+        &self,
+        run: RunId,
+        inbox: &str,
+        trace: TraceParent,
+    ) -> Result<(), TransitionError> {
         self.index.ended(run, JOIN_PATIENCE).await;
-        if let Some(result) = self.last_event(run).await?.and_then(|event| event.body.result().cloned()) {
+        if let Some(result) = self
+            .last_event(run)
+            .await?
+            .and_then(|event| event.body.result().cloned())
+        {
             self.reply(inbox, &result, trace).await;
         }
         Ok(())

@@ -20,11 +20,20 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 async fn cancel(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
     let request = RunRequest::parse(call.request.payload())?;
     let run = shared.resolve(&request.run, None).await?;
-    let cause = Cause::Endpoint { endpoint: "cancel".to_owned() };
-    let input = Input::Cancel { reason: request.reason };
-    let outcome = shared.transition(run, input, &cause, call.request.trace()).await;
+    let cause = Cause::Endpoint {
+        endpoint: "cancel".to_owned(),
+    };
+    let input = Input::Cancel {
+        reason: request.reason,
+    };
+    let outcome = shared
+        .transition(run, input, &cause, call.request.trace())
+        .await;
     match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(state) => Ok(StateReply { run, state: state.phase }),
+        Outcome::Applied(state) => Ok(StateReply {
+            run,
+            state: state.phase,
+        }),
         Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
         Outcome::Ignored(Some(state)) => {
             if state.unconfirmed() {

@@ -19,11 +19,17 @@ async fn register(shared: &Shared, payload: &[u8]) -> Result<RegisterReply, Erro
     let card: Card = serde_json::from_slice(payload)
         .map_err(|error| ErrorBody::new(Code::Json, format!("this is no agent card: {error}")))?;
     if !shared.roster.knows(&card.agent) {
-        let applied = shared.bus.apply_work_consumer(&card.agent, &shared.options.topology).await;
+        let applied = shared
+            .bus
+            .apply_work_consumer(&card.agent, &shared.options.topology)
+            .await;
         applied.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
         shared.roster.add(card.agent.clone());
         tracing::info!(agent = %card.agent, "a new agent is known");
     }
     tracing::debug!(agent = %card.agent, instance = %card.instance, "registered");
-    Ok(RegisterReply { heartbeat_s: topology::HEARTBEAT.as_secs(), consumer: card.agent.to_string() })
+    Ok(RegisterReply {
+        heartbeat_s: topology::HEARTBEAT.as_secs(),
+        consumer: card.agent.to_string(),
+    })
 }

@@ -21,18 +21,31 @@ enum Found {
 pub(super) async fn answer(shared: &Shared, call: Call) {
     match find(shared, call.request.payload()).await {
         Ok((run, Found::Ended(result))) => {
-            let mut about = vec![(headers::RUN_ID, run.to_string()), (headers::STATUS, result.status.to_string())];
+            let mut about = vec![
+                (headers::RUN_ID, run.to_string()),
+                (headers::STATUS, result.status.to_string()),
+            ];
             if result.simulated {
                 about.push((headers::SIMULATED, "true".to_owned()));
             }
             match serde_json::to_vec(&result) {
                 Ok(body) => call.reply(body, &about).await,
-                Err(error) => call.fail(&ErrorBody::new(Code::Internal, error.to_string())).await,
+                Err(error) => {
+                    call.fail(&ErrorBody::new(Code::Internal, error.to_string()))
+                        .await
+                }
             }
         }
         Ok((run, Found::Open(state))) => {
-            let error = ErrorBody::new(Code::RunOpen, format!("run {run} is {state}: ask again later, or with a wait"));
-            let body = OpenError { error: error.clone(), run, state };
+            let error = ErrorBody::new(
+                Code::RunOpen,
+                format!("run {run} is {state}: ask again later, or with a wait"),
+            );
+            let body = OpenError {
+                error: error.clone(),
+                run,
+                state,
+            };
             call.fail_with(&error, &body).await;
         }
         Err(error) => call.fail(&error).await,
@@ -41,7 +54,9 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 
 async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBody> {
     let request = RunRequest::parse(payload)?;
-    let run = shared.resolve(&request.run, request.wait.map(|wait| wait.0)).await?;
+    let run = shared
+        .resolve(&request.run, request.wait.map(|wait| wait.0))
+        .await?;
     if let Some(wait) = request.wait {
         shared.index.ended(run, wait.0.min(LONGEST_WAIT)).await;
     }
@@ -50,7 +65,10 @@ async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBo
         // Not in the index: it may have ended a moment ago.
         Some(_) | None => {}
     }
-    let last = shared.last_event(run).await.map_err(|error| error.to_body())?;
+    let last = shared
+        .last_event(run)
+        .await
+        .map_err(|error| error.to_body())?;
     let event = last.ok_or_else(|| unknown(&RunRef::Id(run)))?;
     Ok(match event.body.result() {
         Some(result) => (run, Found::Ended(Box::new(result.clone()))),
@@ -60,11 +78,18 @@ async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBo
 
 impl Shared {
     /// The run that somebody means; one that waits gives a submission a moment to become a run.
-    pub(crate) async fn resolve(&self, reference: &RunRef, wait: Option<Duration>) -> Result<RunId, ErrorBody> {
+    pub(crate) async fn resolve(
+        &self,
+        reference: &RunRef,
+        wait: Option<Duration>,
+    ) -> Result<RunId, ErrorBody> {
         let deadline = tokio::time::Instant::now() + wait.unwrap_or_default().min(LONGEST_WAIT);
         loop {
             match self.index.resolve(reference) {
-                Err(error) if error.code == Code::RunUnknown.as_str() && tokio::time::Instant::now() < deadline => {
+                Err(error)
+                    if error.code == Code::RunUnknown.as_str()
+                        && tokio::time::Instant::now() < deadline =>
+                {
                     tokio::time::sleep(RESOLVE_PAUSE).await;
                 }
                 settled => return settled,

@@ -24,22 +24,41 @@ fn list(shared: &Shared, payload: &[u8]) -> Result<RunsReply, ErrorBody> {
     }
     let after = request.after.as_deref().map(read_cursor).transpose()?;
     let entries = shared.index.newest(after);
-    let mut chosen = entries.iter().map(|entry| &*entry.stored).filter(|stored| matches(&request, stored));
+    let mut chosen = entries
+        .iter()
+        .map(|entry| &*entry.stored)
+        .filter(|stored| matches(&request, stored));
     let items: Vec<&Stored> = chosen.by_ref().take(limit).collect();
     let more = chosen.next().is_some();
-    let next = items.last().filter(|_| more).map(|last| cursor(&last.summary));
-    Ok(RunsReply { items: items.into_iter().map(|stored| shared.summarize(stored)).collect(), next })
+    let next = items
+        .last()
+        .filter(|_| more)
+        .map(|last| cursor(&last.summary));
+    Ok(RunsReply {
+        items: items
+            .into_iter()
+            .map(|stored| shared.summarize(stored))
+            .collect(),
+        next,
+    })
 }
 
 fn matches(request: &RunsRequest, stored: &Stored) -> bool {
     let summary = &stored.summary;
     let labelled = |wanted: &str| {
         let labels = summary.labels.iter().flatten();
-        let (name, value) = wanted.split_once('=').map_or((wanted, None), |(name, value)| (name, Some(value)));
-        labels.into_iter().any(|(known, given)| known == name && value.is_none_or(|value| value == given))
+        let (name, value) = wanted
+            .split_once('=')
+            .map_or((wanted, None), |(name, value)| (name, Some(value)));
+        labels
+            .into_iter()
+            .any(|(known, given)| known == name && value.is_none_or(|value| value == given))
     };
     request.state.is_none_or(|state| state == summary.state)
-        && request.agent.as_ref().is_none_or(|agent| stored.live.contains(agent))
+        && request
+            .agent
+            .as_ref()
+            .is_none_or(|agent| stored.live.contains(agent))
         && request.label.as_deref().is_none_or(labelled)
 }
 
@@ -48,8 +67,16 @@ fn cursor(summary: &Summary) -> String {
 }
 
 fn read_cursor(text: &str) -> Result<(i64, RunId), ErrorBody> {
-    let read = text.split_once(':').and_then(|(ms, run)| Some((ms.parse().ok()?, RunId::parse(run)?)));
-    read.ok_or_else(|| ErrorBody::new(Code::Field, "after is no cursor: give the `next` of the page before").field("after"))
+    let read = text
+        .split_once(':')
+        .and_then(|(ms, run)| Some((ms.parse().ok()?, RunId::parse(run)?)));
+    read.ok_or_else(|| {
+        ErrorBody::new(
+            Code::Field,
+            "after is no cursor: give the `next` of the page before",
+        )
+        .field("after")
+    })
 }
 
 impl Shared {
@@ -58,8 +85,11 @@ impl Shared {
         let mut summary = stored.summary.clone();
         if summary.waiting_for.is_none() && !summary.state.is_terminal() {
             let missing = stored.live.iter().find(|agent| !self.cards.has(agent));
-            summary.waiting_for =
-                missing.map(|agent| WaitingFor { kind: WaitKind::Agent, name: Some(agent.to_string()), since: stored.at });
+            summary.waiting_for = missing.map(|agent| WaitingFor {
+                kind: WaitKind::Agent,
+                name: Some(agent.to_string()),
+                since: stored.at,
+            });
         }
         summary
     }

@@ -36,7 +36,9 @@ async fn a_stopped_agent_finishes_its_task_and_takes_no_new_one() {
     let mut agent = stack.agent("research_agent");
     stack.agents_are_ready(1).await;
     let first = stack.submit("first", &["--agents", "research_agent"]).await;
-    let second = stack.submit("second", &["--agents", "research_agent"]).await;
+    let second = stack
+        .submit("second", &["--agents", "research_agent"])
+        .await;
     model_is_at_work(&stack, 1).await;
     agent.signal(Signal::SIGTERM);
     let status = agent.ends(Duration::from_secs(20)).await;
@@ -47,7 +49,11 @@ async fn a_stopped_agent_finishes_its_task_and_takes_no_new_one() {
     assert_eq!(open["waiting_for"]["name"], "research_agent", "{open}");
     let _next = stack.agent("research_agent");
     assert_eq!(stack.result(&second).await["status"], "completed");
-    assert_eq!(stack.sim.chats("done").await.len(), 2, "each task was thought about once");
+    assert_eq!(
+        stack.sim.chats("done").await.len(),
+        2,
+        "each task was thought about once"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +63,9 @@ async fn a_stopped_agent_hands_back_what_does_not_end_in_time() {
     let _coordinator = stack.coordinator().await;
     let mut agent = stack.agent("research_agent");
     stack.agents_are_ready(1).await;
-    let run = stack.submit("[[sim:latency=60s]] slow", &["--agents", "research_agent"]).await;
+    let run = stack
+        .submit("[[sim:latency=60s]] slow", &["--agents", "research_agent"])
+        .await;
     model_is_at_work(&stack, 1).await;
     agent.signal(Signal::SIGTERM);
     let status = agent.ends(Duration::from_secs(20)).await;
@@ -74,7 +82,9 @@ async fn a_killed_agents_task_is_done_by_another_one() {
     let _coordinator = stack.coordinator().await;
     let mut first = stack.agent("research_agent");
     stack.agents_are_ready(1).await;
-    let run = stack.submit("question", &["--agents", "research_agent"]).await;
+    let run = stack
+        .submit("question", &["--agents", "research_agent"])
+        .await;
     model_is_at_work(&stack, 1).await;
     first.kill_9();
     let _second = stack.agent("research_agent");
@@ -90,8 +100,14 @@ async fn a_killed_coordinators_runs_are_carried_on_by_another_one() {
     let stack = stack(&SLOW).await;
     let mut first = stack.coordinator().await;
     let _second = stack.coordinator().await;
-    let _agents: Vec<_> =
-        ["research_agent", "creative_agent", "critical_agent", "summarizer_agent"].map(|agent| stack.agent(agent)).into();
+    let _agents: Vec<_> = [
+        "research_agent",
+        "creative_agent",
+        "critical_agent",
+        "summarizer_agent",
+    ]
+    .map(|agent| stack.agent(agent))
+    .into();
     stack.agents_are_ready(4).await;
     let mut runs = Vec::new();
     for i in 0..4 {
@@ -103,9 +119,17 @@ async fn a_killed_coordinators_runs_are_carried_on_by_another_one() {
         let result = stack.result(run).await;
         assert_eq!(result["status"], "completed", "{result}");
         let log = stack.log_of(run).await;
-        let numbers: Vec<u64> = log.iter().map(|event| event["n"].as_u64().unwrap()).collect();
+        let numbers: Vec<u64> = log
+            .iter()
+            .map(|event| event["n"].as_u64().unwrap())
+            .collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
-        for task in ["research_agent", "creative_agent", "critical_agent", "aggregate"] {
+        for task in [
+            "research_agent",
+            "creative_agent",
+            "critical_agent",
+            "aggregate",
+        ] {
             single_end(&stack, run, task).await;
         }
     }
@@ -117,12 +141,16 @@ async fn a_coordinator_that_was_away_carries_on_where_the_log_ends() {
     let mut first = stack.coordinator().await;
     let _agent = stack.agent("research_agent");
     stack.agents_are_ready(1).await;
-    let run = stack.submit("question", &["--agents", "research_agent"]).await;
+    let run = stack
+        .submit("question", &["--agents", "research_agent"])
+        .await;
     model_is_at_work(&stack, 1).await;
     first.kill_9();
-    eventually("the agent ends its task", Duration::from_secs(10), || async {
-        holds(stack.journal_of(&run, "research_agent").await.len() == 1)
-    })
+    eventually(
+        "the agent ends its task",
+        Duration::from_secs(10),
+        || async { holds(stack.journal_of(&run, "research_agent").await.len() == 1) },
+    )
     .await;
     let _second = stack.coordinator().await;
     assert_eq!(stack.result(&run).await["status"], "completed");
@@ -137,7 +165,12 @@ async fn a_killed_server_loses_nothing() {
     team.stack.server.kill_and_restart().await;
     let result = team.stack.result(&run).await;
     assert_eq!(result["status"], "completed", "{result}");
-    for task in ["research_agent", "creative_agent", "critical_agent", "aggregate"] {
+    for task in [
+        "research_agent",
+        "creative_agent",
+        "critical_agent",
+        "aggregate",
+    ] {
         single_end(&team.stack, &run, task).await;
     }
 }

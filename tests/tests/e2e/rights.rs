@@ -12,7 +12,10 @@ async fn counts(stack: &Stack) -> Value {
     let observer = stack.server.connect_as("observer").await;
     let mut counts = serde_json::Map::new();
     for stream in ["SWARM_RUNS", "SWARM_WORK", "SWARM_DEAD", "SWARM_INBOX"] {
-        let reply = observer.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into()).await.unwrap();
+        let reply = observer
+            .request(format!("$JS.API.STREAM.INFO.{stream}"), "".into())
+            .await
+            .unwrap();
         let info: Value = serde_json::from_slice(&reply.payload).unwrap();
         counts.insert(stream.into(), info["state"]["last_seq"].clone());
     }
@@ -48,8 +51,11 @@ async fn a_client_may_not_write_logs_work_or_buckets_nor_touch_streams() {
     }
     client.flush().await.unwrap();
     for subject in &forbidden {
-        let violation = format!("Publish Violation - User \"client\", Subject \"{subject}\"");
-        eventually(&violation, Duration::from_secs(5), || async { holds(team.stack.server.log().contains(&violation)) }).await;
+        let violation = format!("user:client\" - Publish Violation - Subject \"{subject}\"");
+        eventually(&violation, Duration::from_secs(5), || async {
+            holds(team.stack.server.log().contains(&violation))
+        })
+        .await;
     }
     assert_eq!(counts(&team.stack).await, before);
 }
@@ -59,11 +65,20 @@ async fn a_client_may_not_listen_to_what_is_not_for_it() {
     let stack = Stack::start(&[]).await;
     let _coordinator = stack.coordinator().await;
     let client = stack.server.connect_as("client").await;
-    for subject in ["swarm.run.>", "swarm.work.>", "_INBOX_agent.>", "_INBOX_coordinator.>", ">"] {
+    for subject in [
+        "swarm.run.>",
+        "swarm.work.>",
+        "_INBOX_agent.>",
+        "_INBOX_coordinator.>",
+        ">",
+    ] {
         let _subscription = client.subscribe(subject).await.unwrap();
         client.flush().await.unwrap();
-        let violation = format!("Subscription Violation - User \"client\", Subject \"{subject}\"");
-        eventually(&violation, Duration::from_secs(5), || async { holds(stack.server.log().contains(&violation)) }).await;
+        let violation = format!("user:client\" - Subscription Violation - Subject \"{subject}\"");
+        eventually(&violation, Duration::from_secs(5), || async {
+            holds(stack.server.log().contains(&violation))
+        })
+        .await;
     }
 }
 
@@ -88,15 +103,21 @@ async fn an_agent_may_not_command_dispatch_or_decide() {
     }
     agent.flush().await.unwrap();
     for subject in &forbidden {
-        let violation = format!("Publish Violation - User \"agent\", Subject \"{subject}\"");
-        eventually(&violation, Duration::from_secs(5), || async { holds(stack.server.log().contains(&violation)) }).await;
+        let violation = format!("user:agent\" - Publish Violation - Subject \"{subject}\"");
+        eventually(&violation, Duration::from_secs(5), || async {
+            holds(stack.server.log().contains(&violation))
+        })
+        .await;
     }
 }
 
 #[tokio::test]
 async fn no_endpoint_answers_into_a_stream() {
     let team = Stack::with_team(&FAST).await;
-    let run = team.stack.submit("question", &["--agents", "research_agent"]).await;
+    let run = team
+        .stack
+        .submit("question", &["--agents", "research_agent"])
+        .await;
     team.stack.result(&run).await;
     let client = team.stack.server.connect_as("client").await;
     let targets = [
@@ -107,18 +128,34 @@ async fn no_endpoint_answers_into_a_stream() {
         "swarm.deadletter.inbox".to_owned(),
     ];
     let endpoints = [
-        "swarm.ask", "swarm.ask.research_agent", "swarm.result", "swarm.runs", "swarm.cancel", "swarm.agents",
-        "$SRV.PING", "$SRV.INFO", "$SRV.STATS", "$SRV.PING.swarm", "$SRV.INFO.swarm", "$SRV.STATS.swarm",
+        "swarm.ask",
+        "swarm.ask.research_agent",
+        "swarm.result",
+        "swarm.runs",
+        "swarm.cancel",
+        "swarm.agents",
+        "$SRV.PING",
+        "$SRV.INFO",
+        "$SRV.STATS",
+        "$SRV.PING.swarm",
+        "$SRV.INFO.swarm",
+        "$SRV.STATS.swarm",
     ];
     let before = counts(&team.stack).await;
     for target in &targets {
         for endpoint in endpoints {
-            client.publish_with_reply(endpoint, target.clone(), run.clone().into()).await.unwrap();
+            client
+                .publish_with_reply(endpoint, target.clone(), run.clone().into())
+                .await
+                .unwrap();
         }
     }
     client.flush().await.unwrap();
     // An answered request behind them all shows that they were looked at.
-    let reply = client.request("swarm.result", run.clone().into()).await.unwrap();
+    let reply = client
+        .request("swarm.result", run.clone().into())
+        .await
+        .unwrap();
     assert!(!reply.payload.is_empty());
     assert_eq!(counts(&team.stack).await, before);
 }
@@ -129,7 +166,10 @@ async fn an_ask_is_answered_to_an_inbox_only() {
     let client = team.stack.server.connect_as("client").await;
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Swarm-Reply-To", "swarm.work.research_agent");
-    client.publish_with_headers("swarm.submit.research_agent", headers, "question".into()).await.unwrap();
+    client
+        .publish_with_headers("swarm.submit.research_agent", headers, "question".into())
+        .await
+        .unwrap();
     let result = team.stack.result("seq:1").await;
     assert_eq!(result["status"], "completed");
     let work = counts(&team.stack).await["SWARM_WORK"].clone();

@@ -1,0 +1,44 @@
+# `make help` lists the targets.
+
+TASK ?= Analyze the pros and cons of renewable energy
+# The task as it was typed: nothing in it is make's or the shell's to expand, so it reaches the program as an
+# environment variable, and `value` keeps make from reading it.
+override TASK := $(value TASK)
+export TASK
+
+TOOLS := $(CURDIR)/.tools/bin
+BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
+
+.PHONY: help setup build run test check fmt schemas clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what running needs into .tools/
+	@scripts/setup run
+
+build: ## Build swarm and ollama-sim
+	@cargo build --locked -p swarm -p ollama-sim
+
+run: setup build ## Start the stack, run a task with three agents (TASK="..."), and stop it
+	@PATH="$(TOOLS):$$PATH" exec "$(BINARIES)/swarm" up --simulate=auto --run="$$TASK" \
+		--agents research_agent,creative_agent,critical_agent
+
+test: build ## Run every test; installs what they need into .tools/
+	@scripts/setup test
+	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" cargo test --workspace --locked
+
+check: ## Formatting, lints and documentation, with warnings denied
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+schemas: ## Write the JSON Schemas of the wire shapes into docs/schemas/
+	@cargo run --locked -p swarm-protocol --example schemas -- docs/schemas
+
+clean: ## Remove what was built and what was installed into .tools/
+	@cargo clean
+	@rm -rf .tools

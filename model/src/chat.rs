@@ -1,0 +1,172 @@
+//! A chat with a model: what is asked, and the pieces its answer comes in.
+
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ChatError;
+
+/// An answer while it is being written.
+///
+/// Any number of [`ChatEvent::Text`] and [`ChatEvent::Thinking`], then exactly one [`ChatEvent::Done`] or one error, then
+/// the end. Nothing is sent before the stream is first polled, and dropping it cancels the call.
+pub type ChatStream = BoxStream<'static, Result<ChatEvent, ChatError>>;
+
+/// A language model that one can chat with.
+pub trait ChatModel: Send + Sync {
+    /// Asks for one turn.
+    fn chat(&self, request: ChatRequest) -> ChatStream;
+}
+
+/// Who says a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Instructions that hold for the whole chat.
+    System,
+    /// Whoever asks.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool that the model called.
+    Tool,
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of the system.
+    #[must_use]
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(Role::System, content)
+    }
+
+    /// A message of the user.
+    #[must_use]
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// A message of the model.
+    #[must_use]
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
+    fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+        }
+    }
+}
+
+/// One turn that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatRequest {
+    /// The model, as its host names it: `llama3.2:3b`.
+    pub model: String,
+    /// The chat so far, oldest message first.
+    pub messages: Vec<Message>,
+    /// Most tokens of the answer. At least one is asked for, and never more than the context window holds.
+    pub num_predict: u32,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// The next piece of the text, never empty.
+    Text(String),
+    /// The next piece of what the model thinks before it answers, never empty; no part of the answer.
+    Thinking(String),
+    /// The answer is complete.
+    Done(Completion),
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The whole text: all [`ChatEvent::Text`] in a row. Empty when the model wrote none.
+    pub text: String,
+    /// All that the model thought: all [`ChatEvent::Thinking`] in a row.
+    pub thinking: String,
+    /// Why the answer ended.
+    pub done_reason: DoneReason,
+    /// Tokens of the prompt; 0 when the host did not say.
+    pub input_tokens: u64,
+    /// Tokens of the answer; 0 when the host did not say.
+    pub output_tokens: u64,
+    /// Whether a simulator wrote this, and no model.
+    pub simulated: bool,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DoneReason {
+    /// The model was done.
+    Stop,
+    /// `num_predict` or the context window cut it off.
+    Length,
+    /// What else a host said (`load` and `unload` are known); empty when it gave no reason.
+    Other(String),
+}
+
+impl From<String> for DoneReason {
+    fn from(reason: String) -> Self {
+        match reason.as_str() {
+            "stop" => Self::Stop,
+            "length" => Self::Length,
+            _ => Self::Other(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn messages_have_the_words_of_the_api() {
+        let messages = vec![
+            Message::system("s"),
+            Message::user("u"),
+            Message::assistant("a"),
+            Message::new(Role::Tool, "t"),
+        ];
+        let value = json!([
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "u"},
+            {"role": "assistant", "content": "a"},
+            {"role": "tool", "content": "t"},
+        ]);
+        assert_eq!(serde_json::to_value(&messages).unwrap(), value);
+        assert_eq!(
+            serde_json::from_value::<Vec<Message>>(value).unwrap(),
+            messages
+        );
+    }
+
+    #[test]
+    fn reasons() {
+        let reasons =
+            ["stop", "length", "load", ""].map(|reason| DoneReason::from(reason.to_owned()));
+        let other = |reason: &str| DoneReason::Other(reason.to_owned());
+        assert_eq!(
+            reasons,
+            [
+                DoneReason::Stop,
+                DoneReason::Length,
+                other("load"),
+                other("")
+            ]
+        );
+    }
+}

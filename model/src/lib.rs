@@ -1,0 +1,17 @@
+//! What Swarm says to a language model, and how it reaches one: the [`ChatModel`] trait and the Ollama transport.
+//!
+//! This crate owns the words of a chat ([`Message`], [`ChatRequest`], [`ChatEvent`]), the errors of a model call, and
+//! everything that is said to an Ollama host; it is the only crate on ollama-rs. It must not know what an answer is for:
+//! no agents, tools, runs or NATS, and no second try of a whole call; callers decide by [`ChatError::is_retryable`].
+//!
+//! Reading order: [`chat`], [`error`], [`ollama`].
+
+pub mod chat;
+pub mod error;
+pub mod ollama;
+
+pub use chat::{
+    ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Message, Role,
+};
+pub use error::ChatError;
+pub use ollama::{Deadlines, HostReport, HostState, Ollama, Options, OptionsError};

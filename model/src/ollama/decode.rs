@@ -1,0 +1,323 @@
+//! The stream of an answer: bytes to lines, lines to frames, without I/O.
+
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::refusal;
+use crate::error::ChatError;
+
+/// Longest line that is read. Answers of tools that quote whole files reach several MiB.
+const MAX_LINE: usize = 16 * 1024 * 1024;
+
+/// Collects bytes until they are lines.
+///
+/// Lines are cut at the byte, never at a character, so a chunk may end anywhere.
+#[derive(Debug)]
+pub struct Lines {
+    buffer: BytesMut,
+    /// So many bytes of the buffer are known to hold no line end; a long line is not searched twice.
+    searched: usize,
+    max: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::up_to(MAX_LINE)
+    }
+}
+
+impl Lines {
+    fn up_to(max: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            searched: 0,
+            max,
+        }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next complete line that is not blank, without its line end.
+    ///
+    /// # Errors
+    /// [`ChatError::BadFrame`] for a line over the limit, also before its end has come.
+    pub fn next(&mut self) -> Result<Option<Bytes>, ChatError> {
+        while let Some(end) = self.line_end() {
+            let line = self.buffer.split_to(end + 1).freeze().slice(..end);
+            self.searched = 0;
+            if line.len() > self.max {
+                return Err(self.too_long());
+            }
+            if !line.trim_ascii().is_empty() {
+                return Ok(Some(line));
+            }
+        }
+        self.searched = self.buffer.len();
+        if self.searched > self.max {
+            return Err(self.too_long());
+        }
+        Ok(None)
+    }
+
+    /// What is left when the stream has ended: a last line that has no line end.
+    pub fn rest(&mut self) -> Option<Bytes> {
+        self.searched = 0;
+        let line = self.buffer.split().freeze();
+        (!line.trim_ascii().is_empty()).then_some(line)
+    }
+
+    fn line_end(&self) -> Option<usize> {
+        let unsearched = self.buffer.get(self.searched..)?;
+        let found = unsearched.iter().position(|byte| *byte == b'\n')?;
+        Some(self.searched + found)
+    }
+
+    fn too_long(&self) -> ChatError {
+        let detail = format!("a line is longer than {} bytes", self.max);
+        ChatError::BadFrame { detail }
+    }
+}
+
+/// One line of an answer. Hosts leave out what is zero, empty or unknown to their version.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct Frame {
+    /// A piece of the answer; the last frame may hold one too.
+    pub message: Option<FrameMessage>,
+    /// Whether this is the last frame.
+    pub done: Option<bool>,
+    /// Why the answer ended.
+    pub done_reason: Option<String>,
+    /// Tokens of the prompt, on the last frame.
+    pub prompt_eval_count: Option<u64>,
+    /// Tokens of the answer, on the last frame.
+    pub eval_count: Option<u64>,
+    /// Something went wrong after the answer had begun.
+    pub error: Option<Value>,
+    /// Where a model of the cloud runs.
+    pub remote_host: Option<String>,
+    /// What it is called there.
+    pub remote_model: Option<String>,
+}
+
+/// The message of a frame.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct FrameMessage {
+    /// The next piece of the text.
+    pub content: Option<String>,
+    /// The next piece of thinking.
+    pub thinking: Option<String>,
+}
+
+impl Frame {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// [`ChatError::BadFrame`] for anything that is no JSON object with a message, an error or `done`.
+    pub fn parse(line: &[u8]) -> Result<Self, ChatError> {
+        let bad = |what: String| ChatError::BadFrame {
+            detail: format!("{what}: {}", refusal::excerpt(line)),
+        };
+        // serde would take an array for the fields of a struct in their order.
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return Err(bad("no JSON object".to_owned()));
+        }
+        let frame: Self = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+        if frame.message.is_none() && frame.error.is_none() && frame.done.is_none() {
+            return Err(bad("no message, error or `done`".to_owned()));
+        }
+        Ok(frame)
+    }
+
+    /// Whether another machine wrote this, behind the host that was asked.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        [&self.remote_host, &self.remote_model]
+            .into_iter()
+            .flatten()
+            .any(|remote| !remote.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Blank lines, both line ends, characters of one to four bytes, and a last line without an end.
+    const STREAM: &str = "{\"a\":\"é\"}\n\n  \r\n{\"b\":\"日本\"}\r\n{\"c\":\"🦀\"}\n{\"d\":1}";
+    const LINES: [&str; 4] = [
+        "{\"a\":\"é\"}",
+        "{\"b\":\"日本\"}\r",
+        "{\"c\":\"🦀\"}",
+        "{\"d\":1}",
+    ];
+
+    fn lines_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        for chunk in chunks {
+            lines.push(chunk);
+            while let Some(line) = lines.next().unwrap() {
+                found.push(line);
+            }
+        }
+        found.extend(lines.rest());
+        assert_eq!(lines.rest(), None);
+        found
+            .into_iter()
+            .map(|line| String::from_utf8(line.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_may_be_cut_anywhere() {
+        let stream = STREAM.as_bytes();
+        for first in 0..=stream.len() {
+            for second in first..=stream.len() {
+                let chunks = [&stream[..first], &stream[first..second], &stream[second..]];
+                assert_eq!(lines_of(chunks), LINES, "cut at {first} and {second}");
+            }
+        }
+        for size in 1..=stream.len() {
+            assert_eq!(lines_of(stream.chunks(size)), LINES, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_blanks_are_no_line() {
+        for stream in ["", "\n", " \n\t\r\n ", "\n\n\n"] {
+            assert_eq!(lines_of([stream.as_bytes()]), [""; 0], "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_a_limit() {
+        let too_long = Err(ChatError::BadFrame {
+            detail: "a line is longer than 4 bytes".into(),
+        });
+        let after = |bytes: &[u8]| {
+            let mut lines = Lines::up_to(4);
+            lines.push(bytes);
+            lines.next()
+        };
+        assert_eq!(after(b"1234\n5"), Ok(Some(Bytes::from_static(b"1234"))));
+        assert_eq!(after(b"1234"), Ok(None));
+        assert_eq!(after(b"12345"), too_long);
+        assert_eq!(after(b"12345\n"), too_long);
+        assert_eq!(Lines::default().max, 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_large_line_in_small_chunks() {
+        let line = "ü".repeat(3 * 1024 * 1024);
+        let chunks = line.as_bytes().chunks(4097).chain([&b"\n"[..]]);
+        assert_eq!(lines_of(chunks), [line.as_str()]);
+    }
+
+    #[test]
+    fn frames() {
+        let message = |content: &str| {
+            Some(FrameMessage {
+                content: Some(content.into()),
+                thinking: None,
+            })
+        };
+        let table = [
+            (
+                json!({"model": "m", "created_at": "T", "message": {"role": "assistant", "content": "é"}, "done": false}),
+                Frame {
+                    message: message("é"),
+                    done: Some(false),
+                    ..Frame::default()
+                },
+            ),
+            (
+                json!({"message": {"role": "odd", "content": "a", "tool_calls": null, "images": null}, "done": true, "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 4, "new": {}}),
+                Frame {
+                    message: message("a"),
+                    done: Some(true),
+                    done_reason: Some("stop".into()),
+                    prompt_eval_count: Some(3),
+                    eval_count: Some(4),
+                    ..Frame::default()
+                },
+            ),
+            (
+                json!({"message": {"thinking": "hm", "content": null}}),
+                Frame {
+                    message: Some(FrameMessage {
+                        content: None,
+                        thinking: Some("hm".into()),
+                    }),
+                    ..Frame::default()
+                },
+            ),
+            (
+                json!({"error": "x"}),
+                Frame {
+                    error: Some(json!("x")),
+                    ..Frame::default()
+                },
+            ),
+        ];
+        for (line, frame) in table {
+            assert_eq!(Frame::parse(line.to_string().as_bytes()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_frames() {
+        let table = [
+            (&b"<html>"[..], "no JSON object: \"<html>\""),
+            (b"[]", "no JSON object: \"[]\""),
+            (b"null", "no JSON object: \"null\""),
+            (
+                b"{\"done\":tru",
+                "EOF while parsing a value at line 1 column 11: \"{\\\"done\\\":tru\"",
+            ),
+            (
+                b"{\"status\":\"ok\"}",
+                "no message, error or `done`: \"{\\\"status\\\":\\\"ok\\\"}\"",
+            ),
+            (
+                b"{\"error\":null}",
+                "no message, error or `done`: \"{\\\"error\\\":null}\"",
+            ),
+            (
+                b"{\"message\":{\"content\":\"\xff\"}}",
+                "invalid unicode code point at line 1 column 24: \"{\\\"message\\\":{\\\"content\\\":\\\"\u{fffd}\\\"}}\"",
+            ),
+        ];
+        for (line, detail) in table {
+            assert_eq!(
+                Frame::parse(line),
+                Err(ChatError::BadFrame {
+                    detail: detail.into()
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn remote_frames() {
+        let is_remote = |line: Value| {
+            Frame::parse(line.to_string().as_bytes())
+                .unwrap()
+                .is_remote()
+        };
+        assert!(is_remote(
+            json!({"done": false, "remote_host": "https://ollama.com:443"})
+        ));
+        assert!(is_remote(
+            json!({"done": false, "remote_model": "gpt-oss:120b"})
+        ));
+        assert!(!is_remote(
+            json!({"done": false, "remote_host": "", "remote_model": null})
+        ));
+        assert!(!is_remote(json!({"done": false})));
+    }
+}

@@ -1,0 +1,209 @@
+//! The answer of a host while it is being read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream, Stream};
+use tokio::time::timeout;
+
+use super::decode::{Frame, Lines};
+use super::turn::Turn;
+use crate::chat::ChatEvent;
+use crate::error::ChatError;
+
+/// A connection serves again only when its answer was read to the end, which comes right behind the last frame. So long
+/// it is waited for before the last event is given out.
+const END_OF_BODY: Duration = Duration::from_millis(20);
+
+/// An answer with its connection; dropping it closes the connection, unless the answer was read to its end.
+pub struct Reply {
+    /// None when nothing more is read.
+    body: Option<BoxStream<'static, Result<Bytes, ChatError>>>,
+    lines: Lines,
+    turn: Turn,
+}
+
+impl Reply {
+    /// The answer with this body.
+    #[must_use]
+    pub fn new<B>(body: B, turn: Turn) -> Self
+    where
+        B: Stream<Item = Result<Bytes, ChatError>> + Send + 'static,
+    {
+        Self {
+            body: Some(body.fuse().boxed()),
+            lines: Lines::default(),
+            turn,
+        }
+    }
+
+    /// Reads the next frame; its events are then to be had.
+    ///
+    /// # Errors
+    /// [`ChatError::NoDone`] when there is none, and those of the body, of [`Frame::parse`] and of [`Turn::take`].
+    pub async fn read_frame(&mut self) -> Result<(), ChatError> {
+        let line = self.read_line().await?.ok_or(ChatError::NoDone)?;
+        self.turn.take(Frame::parse(&line)?)
+    }
+
+    /// The next event, waiting for each further frame for so long at most; none after [`ChatEvent::Done`].
+    ///
+    /// # Errors
+    /// [`ChatError::Stalled`], and those of [`Reply::read_frame`].
+    pub async fn next_event(
+        &mut self,
+        between_tokens: Duration,
+    ) -> Result<Option<ChatEvent>, ChatError> {
+        loop {
+            if let Some(event) = self.turn.next_event() {
+                if matches!(event, ChatEvent::Done(_)) {
+                    self.finish().await;
+                }
+                return Ok(Some(event));
+            }
+            if self.body.is_none() {
+                return Ok(None);
+            }
+            match timeout(between_tokens, self.read_frame()).await {
+                Ok(read) => read?,
+                Err(_elapsed) => {
+                    return Err(ChatError::Stalled {
+                        after: between_tokens,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn read_line(&mut self) -> Result<Option<Bytes>, ChatError> {
+        loop {
+            if let Some(line) = self.lines.next()? {
+                return Ok(Some(line));
+            }
+            let chunk = match &mut self.body {
+                Some(body) => body.next().await,
+                None => None,
+            };
+            match chunk {
+                Some(bytes) => self.lines.push(&bytes?),
+                None => return Ok(self.lines.rest()),
+            }
+        }
+    }
+
+    /// Reads what is behind the last frame, if it comes at once, and lets go of the connection.
+    async fn finish(&mut self) {
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
+        let end = async { while let Some(Ok(_)) = body.next().await {} };
+        if timeout(END_OF_BODY, end).await.is_err() {
+            tracing::debug!(
+                "the answer does not end behind its last frame; the connection is closed"
+            );
+        }
+    }
+}
+
+/// The events of an answer.
+pub fn events(
+    reply: Reply,
+    between_tokens: Duration,
+) -> impl Stream<Item = Result<ChatEvent, ChatError>> {
+    stream::try_unfold(reply, move |mut reply| async move {
+        let event = reply.next_event(between_tokens).await?;
+        Ok(event.map(|event| (event, reply)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::chat::{Completion, DoneReason};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PIECE: &str = "{\"message\":{\"content\":\"x\"},\"done\":false}\n";
+    const DONE: &str = "{\"done\":true,\"done_reason\":\"stop\"}\n";
+
+    /// The events of a body whose chunks come after these pauses.
+    async fn read(chunks: &[(Duration, &'static str)]) -> Vec<Result<ChatEvent, ChatError>> {
+        let body = stream::iter(chunks.to_vec()).then(|(pause, chunk)| async move {
+            sleep(pause).await;
+            Ok(Bytes::from_static(chunk.as_bytes()))
+        });
+        let reply = Reply::new(body, Turn::new("m".into(), false));
+        events(reply, SECOND).collect().await
+    }
+
+    fn text() -> Result<ChatEvent, ChatError> {
+        Ok(ChatEvent::Text("x".into()))
+    }
+
+    fn done(text: &str) -> Result<ChatEvent, ChatError> {
+        Ok(ChatEvent::Done(Completion {
+            text: text.into(),
+            thinking: String::new(),
+            done_reason: DoneReason::Stop,
+            input_tokens: 0,
+            output_tokens: 0,
+            simulated: false,
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_token_has_its_own_deadline() {
+        let slow = SECOND - Duration::from_millis(1);
+        let events = read(&[(slow, PIECE), (slow, PIECE), (slow, DONE)]).await;
+        assert_eq!(events, [text(), text(), done("xx")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_late() {
+        let began = Instant::now();
+        let late = SECOND + Duration::from_millis(1);
+        let events = read(&[(Duration::ZERO, PIECE), (late, DONE)]).await;
+        assert_eq!(events, [text(), Err(ChatError::Stalled { after: SECOND })]);
+        assert_eq!(began.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_of_a_token_and_blank_lines_are_no_progress() {
+        let half = SECOND / 2;
+        let pieces = read(&[(half, "{\"do"), (half / 2, "ne\":"), (half, "true}\n")]).await;
+        assert_eq!(pieces, [Err(ChatError::Stalled { after: SECOND })]);
+        let blanks = read(&[(half, "\n"), (half / 2, "\n"), (half, DONE)]).await;
+        assert_eq!(blanks, [Err(ChatError::Stalled { after: SECOND })]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end() {
+        let now = Duration::ZERO;
+        assert_eq!(read(&[]).await, [Err(ChatError::NoDone)]);
+        assert_eq!(read(&[(now, "\n\n")]).await, [Err(ChatError::NoDone)]);
+        assert_eq!(
+            read(&[(now, PIECE)]).await,
+            [text(), Err(ChatError::NoDone)]
+        );
+        let unended = DONE.trim_end();
+        assert_eq!(
+            read(&[(now, PIECE), (now, unended)]).await,
+            [text(), done("x")]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_counts_behind_the_last_frame() {
+        let began = Instant::now();
+        let events = read(&[
+            (Duration::ZERO, DONE),
+            (Duration::ZERO, PIECE),
+            (SECOND, "never read"),
+        ])
+        .await;
+        assert_eq!(events, [done("")]);
+        assert_eq!(began.elapsed(), END_OF_BODY);
+    }
+}

@@ -1,0 +1,170 @@
+//! One turn of a model while it comes in: frames go in, events come out. No I/O.
+
+use std::collections::VecDeque;
+
+use super::decode::Frame;
+use super::refusal;
+use crate::chat::{ChatEvent, Completion, DoneReason};
+use crate::error::ChatError;
+
+/// What a turn has brought so far.
+#[derive(Debug)]
+pub struct Turn {
+    /// The model that was asked, for errors.
+    model: String,
+    simulated: bool,
+    text: String,
+    thinking: String,
+    events: VecDeque<ChatEvent>,
+}
+
+impl Turn {
+    /// A turn of which nothing has come.
+    #[must_use]
+    pub fn new(model: String, simulated: bool) -> Self {
+        Self {
+            model,
+            simulated,
+            text: String::new(),
+            thinking: String::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next frame, which must not follow the last one. Its text counts also when it is the last.
+    ///
+    /// # Errors
+    /// [`ChatError::Cloud`] when another machine wrote it, [`ChatError::MidStream`] when it reports an error.
+    pub fn take(&mut self, frame: Frame) -> Result<(), ChatError> {
+        if frame.is_remote() {
+            let model = self.model.clone();
+            return Err(ChatError::Cloud { model });
+        }
+        if let Some(error) = &frame.error {
+            let message = refusal::text(error);
+            return Err(ChatError::MidStream { message });
+        }
+        let message = frame.message.unwrap_or_default();
+        if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
+            self.thinking.push_str(&thinking);
+            self.events.push_back(ChatEvent::Thinking(thinking));
+        }
+        if let Some(text) = message.content.filter(|piece| !piece.is_empty()) {
+            self.text.push_str(&text);
+            self.events.push_back(ChatEvent::Text(text));
+        }
+        if frame.done == Some(true) {
+            self.events.push_back(ChatEvent::Done(Completion {
+                text: std::mem::take(&mut self.text),
+                thinking: std::mem::take(&mut self.thinking),
+                done_reason: DoneReason::from(frame.done_reason.unwrap_or_default()),
+                input_tokens: frame.prompt_eval_count.unwrap_or_default(),
+                output_tokens: frame.eval_count.unwrap_or_default(),
+                simulated: self.simulated,
+            }));
+        }
+        Ok(())
+    }
+
+    /// The next event that the frames so far have brought.
+    pub fn next_event(&mut self) -> Option<ChatEvent> {
+        self.events.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fold(simulated: bool, frames: &[Value]) -> Result<Vec<ChatEvent>, ChatError> {
+        let mut turn = Turn::new("m".into(), simulated);
+        for frame in frames {
+            turn.take(Frame::parse(frame.to_string().as_bytes())?)?;
+        }
+        Ok(std::iter::from_fn(|| turn.next_event()).collect())
+    }
+
+    fn completion(text: &str, thinking: &str, done_reason: DoneReason) -> Completion {
+        Completion {
+            text: text.into(),
+            thinking: thinking.into(),
+            done_reason,
+            input_tokens: 0,
+            output_tokens: 0,
+            simulated: false,
+        }
+    }
+
+    #[test]
+    fn pieces_and_the_whole() {
+        let events = fold(
+            true,
+            &[
+                json!({"message": {"role": "assistant", "content": "", "thinking": "h"}, "done": false}),
+                json!({"message": {"role": "assistant", "content": "", "thinking": "m"}, "done": false}),
+                json!({"message": {"role": "assistant", "content": "So"}, "done": false}),
+                json!({"message": {"role": "assistant", "content": "."}, "done": false}),
+                json!({"message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "length", "prompt_eval_count": 7, "eval_count": 2}),
+            ],
+        );
+        let done = Completion {
+            input_tokens: 7,
+            output_tokens: 2,
+            simulated: true,
+            ..completion("So.", "hm", DoneReason::Length)
+        };
+        let expected = vec![
+            ChatEvent::Thinking("h".into()),
+            ChatEvent::Thinking("m".into()),
+            ChatEvent::Text("So".into()),
+            ChatEvent::Text(".".into()),
+            ChatEvent::Done(done),
+        ];
+        assert_eq!(events, Ok(expected));
+    }
+
+    #[test]
+    fn everything_may_come_in_the_last_frame() {
+        let frame = json!({"message": {"content": "So.", "thinking": "hm"}, "done": true, "done_reason": "stop"});
+        let expected = vec![
+            ChatEvent::Thinking("hm".into()),
+            ChatEvent::Text("So.".into()),
+            ChatEvent::Done(completion("So.", "hm", DoneReason::Stop)),
+        ];
+        assert_eq!(fold(false, &[frame]), Ok(expected));
+    }
+
+    #[test]
+    fn an_empty_answer_is_an_answer() {
+        let done =
+            |reason: &str| ChatEvent::Done(completion("", "", DoneReason::Other(reason.into())));
+        assert_eq!(fold(false, &[json!({"done": true})]), Ok(vec![done("")]));
+        let load = json!({"message": {"role": "assistant", "content": ""}, "done_reason": "load", "done": true});
+        assert_eq!(fold(false, &[load]), Ok(vec![done("load")]));
+    }
+
+    #[test]
+    fn errors_and_the_cloud() {
+        let broken = |message: &str| {
+            Err(ChatError::MidStream {
+                message: message.into(),
+            })
+        };
+        assert_eq!(fold(false, &[json!({"error": "boom"})]), broken("boom"));
+        assert_eq!(
+            fold(
+                false,
+                &[json!({"error": "{\"error\":{\"message\":\"in\"}}"})]
+            ),
+            broken("in")
+        );
+        assert_eq!(fold(false, &[json!({"error": ""})]), broken(""));
+        let remote = json!({"message": {"content": "x"}, "done": false, "remote_host": "https://ollama.com:443"});
+        assert_eq!(
+            fold(false, &[remote]),
+            Err(ChatError::Cloud { model: "m".into() })
+        );
+    }
+}

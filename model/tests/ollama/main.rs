@@ -1,0 +1,17 @@
+//! The Ollama transport against a fake host that says byte by byte what the test wants.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod answers;
+mod cancel;
+mod deadlines;
+mod errors;
+mod hosts;
+mod probe;
+mod support;

@@ -1,0 +1,310 @@
+//! A fake host, and what the tests ask of it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use swarm_model::{
+    ChatError, ChatEvent, ChatModel as _, ChatRequest, Completion, DoneReason, Message, Ollama,
+    Options,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use url::Url;
+
+/// How long anything may take that ought to be immediate.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// What the fake does with a request once it has read it, step by step.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Sends bytes, in a packet of their own as far as TCP allows.
+    Send(Vec<u8>),
+    /// Says nothing more until the client closes the connection.
+    Hold,
+    /// Closes the connection.
+    Close,
+}
+
+/// A request that the fake has read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The request line and the headers, in lower case.
+    pub head: String,
+    /// The body; null when there is none.
+    pub body: Value,
+    /// The number of its connection, from 0.
+    pub connection: usize,
+}
+
+/// How often something happened.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were read.
+    pub requests: usize,
+    /// Connections that the client closed during a [`Step::Hold`].
+    pub hangups: usize,
+}
+
+/// A server whose n-th request is answered with the n-th script. A request behind the last script gets that one again.
+pub struct Fake {
+    pub url: Url,
+    state: Arc<State>,
+    counts: watch::Receiver<Counts>,
+    task: JoinHandle<()>,
+}
+
+struct State {
+    scripts: Vec<Vec<Step>>,
+    seen: Mutex<Vec<Seen>>,
+    counts: watch::Sender<Counts>,
+}
+
+impl Fake {
+    pub async fn start(scripts: Vec<Vec<Step>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = url(listener.local_addr().unwrap());
+        let (sender, counts) = watch::channel(Counts::default());
+        let seen = Mutex::default();
+        let state = Arc::new(State {
+            scripts,
+            seen,
+            counts: sender,
+        });
+        let task = tokio::spawn(accept(listener, Arc::clone(&state)));
+        Self {
+            url,
+            state,
+            counts,
+            task,
+        }
+    }
+
+    /// One script for all requests.
+    pub async fn always(script: Vec<Step>) -> Self {
+        Self::start(vec![script]).await
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.seen.lock().unwrap().clone()
+    }
+
+    pub fn counts(&self) -> Counts {
+        *self.counts.borrow()
+    }
+
+    /// Waits until the counts are so.
+    pub async fn until(&self, within: Duration, mut condition: impl FnMut(&Counts) -> bool) {
+        let mut counts = self.counts.clone();
+        let waited = timeout(within, counts.wait_for(|counts| condition(counts))).await;
+        waited.expect("not in time").unwrap();
+    }
+
+    pub fn ollama(&self) -> Ollama {
+        Ollama::new(Options::new(vec![self.url.clone()])).unwrap()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    for connection in 0.. {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(serve(stream, connection, Arc::clone(&state)));
+    }
+}
+
+async fn serve(stream: TcpStream, connection: usize, state: Arc<State>) {
+    let mut stream = BufReader::new(stream);
+    while let Some((head, body)) = read_request(&mut stream).await {
+        let number = {
+            let mut seen = state.seen.lock().unwrap();
+            seen.push(Seen {
+                head,
+                body,
+                connection,
+            });
+            seen.len() - 1
+        };
+        state.counts.send_modify(|counts| counts.requests += 1);
+        let script = state.scripts.get(number).or(state.scripts.last()).unwrap();
+        for step in script {
+            match step {
+                Step::Send(bytes) => stream.write_all(bytes).await.unwrap(),
+                Step::Close => return,
+                Step::Hold => {
+                    // A reset is an error and counts as well.
+                    while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
+                    state.counts.send_modify(|counts| counts.hangups += 1);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<(String, Value)> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).map_or(0, |rest| {
+        rest.split("\r\n").next().unwrap().parse().unwrap()
+    });
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).unwrap()
+    };
+    Some((head, body))
+}
+
+/// The URL of an address.
+pub fn url(address: SocketAddr) -> Url {
+    Url::parse(&format!("http://{address}")).unwrap()
+}
+
+/// An address on which nothing listens, and which nobody else gets meanwhile.
+pub struct Nobody {
+    pub url: Url,
+    /// What a client is told who connects.
+    pub refusal: String,
+    _bound: TcpSocket,
+}
+
+impl Nobody {
+    pub fn new() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = bound.local_addr().unwrap();
+        let refusal = std::net::TcpStream::connect(address).unwrap_err();
+        Self {
+            url: url(address),
+            refusal: refusal.to_string(),
+            _bound: bound,
+        }
+    }
+}
+
+/// The URL as errors show it.
+pub fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// The head of an answer in chunks.
+pub fn ok() -> Step {
+    ok_with("")
+}
+
+/// The same with further headers, each with its line end.
+pub fn ok_with(headers: &str) -> Step {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n";
+    Step::Send(format!("{head}{headers}\r\n").into_bytes())
+}
+
+/// One chunk.
+pub fn chunk(bytes: &[u8]) -> Step {
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    Step::Send(chunk)
+}
+
+/// One chunk with one line.
+pub fn line(document: Value) -> Step {
+    chunk(format!("{document}\n").as_bytes())
+}
+
+/// A line with a piece of text.
+pub fn piece(text: &str) -> Step {
+    line(
+        json!({"model": "m", "created_at": "T", "message": {"role": "assistant", "content": text}, "done": false}),
+    )
+}
+
+/// The last line.
+pub fn last() -> Step {
+    line(json!({
+        "model": "m",
+        "created_at": "T",
+        "message": {"role": "assistant", "content": ""},
+        "done": true,
+        "done_reason": "stop",
+        "prompt_eval_count": 7,
+        "eval_count": 2,
+    }))
+}
+
+/// The end of an answer in chunks.
+pub fn end() -> Step {
+    Step::Send(b"0\r\n\r\n".to_vec())
+}
+
+/// A whole answer with a length.
+pub fn whole(status: &str, body: &str) -> Step {
+    let length = body.len();
+    Step::Send(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes())
+}
+
+/// A question to the model `m`.
+pub fn ask() -> ChatRequest {
+    ask_of("m")
+}
+
+/// The same to another model.
+pub fn ask_of(model: &str) -> ChatRequest {
+    let messages = vec![Message::system("You are."), Message::user("Why?")];
+    ChatRequest {
+        model: model.to_owned(),
+        messages,
+        num_predict: 64,
+    }
+}
+
+/// All that a chat brings.
+pub async fn all(ollama: &Ollama, request: ChatRequest) -> Vec<Result<ChatEvent, ChatError>> {
+    timeout(SOON, ollama.chat(request).collect())
+        .await
+        .expect("a chat that ends")
+}
+
+/// The error of a chat that brings nothing else.
+pub async fn only_error(ollama: &Ollama) -> ChatError {
+    let mut events = all(ollama, ask()).await;
+    assert_eq!(events.len(), 1, "{events:?}");
+    events.remove(0).unwrap_err()
+}
+
+pub fn text(piece: &str) -> Result<ChatEvent, ChatError> {
+    Ok(ChatEvent::Text(piece.to_owned()))
+}
+
+/// The end of an answer with [`last`].
+pub fn done(text: &str) -> Result<ChatEvent, ChatError> {
+    Ok(ChatEvent::Done(completion(text)))
+}
+
+pub fn completion(text: &str) -> Completion {
+    Completion {
+        text: text.to_owned(),
+        thinking: String::new(),
+        done_reason: DoneReason::Stop,
+        input_tokens: 7,
+        output_tokens: 2,
+        simulated: false,
+    }
+}

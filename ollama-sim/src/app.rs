@@ -1,0 +1,88 @@
+//! The API port: its routes, and what all its responses have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use crate::host::Host;
+use crate::log::{Logged, RequestLog};
+use crate::options::Options;
+use crate::{catalog, chat};
+
+/// The whole simulator: shared by all requests of both ports.
+#[derive(Debug)]
+pub struct Sim {
+    /// The models and who uses them.
+    pub host: Host,
+    /// What was asked of the API port.
+    pub log: Arc<RequestLog>,
+    /// How fast answers come, unless a directive says otherwise.
+    pub pace: Pace,
+}
+
+/// How fast an answer comes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// From having a slot to the first token.
+    pub latency: Duration,
+    /// Tokens per second after the first; 0 = all at once.
+    pub tokens_per_second: f64,
+}
+
+impl Sim {
+    /// A simulator with an empty log.
+    pub fn new(options: &Options) -> Self {
+        Self {
+            host: Host::new(&options.models, options.parallel),
+            log: Arc::new(RequestLog::new()),
+            pace: Pace {
+                latency: options.latency,
+                tokens_per_second: options.tokens_per_second,
+            },
+        }
+    }
+}
+
+/// The routes of the API port. Unknown paths and methods answer as Ollama's router does, in plain text.
+pub fn router(sim: Arc<Sim>) -> Router {
+    Router::new()
+        .route("/", get(catalog::root))
+        .route("/api/version", get(catalog::version))
+        .route("/api/tags", get(catalog::tags))
+        .route("/api/ps", get(catalog::ps))
+        .route("/api/show", post(catalog::show))
+        .route("/api/chat", post(chat::chat))
+        .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+        })
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&sim), note))
+        .layer(middleware::map_response(mark))
+        .with_state(sim)
+}
+
+/// Marks a response as simulated.
+pub async fn mark(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert("x-ollama-sim", HeaderValue::from_static("1"));
+    response
+}
+
+/// Logs every request that did not log itself, which are those that are answered at once.
+async fn note(State(sim): State<Arc<Sim>>, request: Request, next: Next) -> Response {
+    let method = request.method().to_string();
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    if response.extensions().get::<Logged>().is_none() {
+        sim.log.note(method, path, response.status().as_u16());
+    }
+    response
+}

@@ -1,0 +1,128 @@
+//! Everything but chat: what models there are, which are loaded, the version.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::app::Sim;
+use crate::models::Model;
+use crate::refusal::{JSON, Refusal};
+
+/// The server version: no real one, and the API it follows.
+const VERSION: &str = "0.0.0-sim+0.33";
+/// When every model was "pulled".
+const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
+/// Stands where a real model has its licence, modelfile and template.
+const NOTICE: &str = "SIMULATED by ollama-sim: there is no model behind this name";
+
+/// `GET /`, plain text.
+pub async fn root() -> &'static str {
+    "Ollama is running (SIMULATED by ollama-sim)"
+}
+
+/// `GET /api/version`.
+pub async fn version() -> Response {
+    document(&json!({"version": VERSION}))
+}
+
+/// `GET /api/tags`: all models. Capabilities are told by `/api/show` only, as by servers before 0.30.
+pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
+    let models = sim.host.served().iter().map(|served| {
+        let model = &served.model;
+        json!({
+            "name": model.name,
+            "model": model.name,
+            "modified_at": MODIFIED_AT,
+            "size": model.size,
+            "digest": model.digest(),
+            "details": model.details(),
+        })
+    });
+    document(&json!({"models": models.collect::<Vec<_>>()}))
+}
+
+/// `GET /api/ps`: the models that a chat loaded in the last five minutes.
+pub async fn ps(State(sim): State<Arc<Sim>>) -> Response {
+    let models = sim.host.served().iter().filter_map(|served| {
+        let loaded = served.loaded()?;
+        let model = &served.model;
+        Some(json!({
+            "name": model.name,
+            "model": model.name,
+            "size": model.size,
+            "digest": model.digest(),
+            "details": model.details(),
+            "expires_at": loaded.until,
+            "size_vram": 0,
+            "context_length": loaded.window,
+        }))
+    });
+    document(&json!({"models": models.collect::<Vec<_>>()}))
+}
+
+/// `POST /api/show` with `{"model"}`, or `{"name"}` as old clients send it.
+pub async fn show(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
+    match describe(&sim, &body) {
+        Ok(description) => document(&description),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct ShowRequest {
+    model: Option<String>,
+    name: Option<String>,
+}
+
+fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
+    let request: ShowRequest =
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error, body))?;
+    let named = [request.model, request.name]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.trim().is_empty());
+    let name = named.ok_or_else(|| Refusal::bad_request("model is required"))?;
+    let served = sim
+        .host
+        .find(&name)
+        .ok_or_else(|| Refusal::no_model(&name))?;
+    let model = &served.model;
+    Ok(json!({
+        "license": NOTICE,
+        "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),
+        "parameters": "",
+        "template": "{{ .Prompt }}",
+        "details": model.details(),
+        "model_info": model_info(model),
+        "capabilities": model.capabilities,
+        "modified_at": MODIFIED_AT,
+    }))
+}
+
+fn model_info(model: &Model) -> Map<String, Value> {
+    let family = model.family;
+    Map::from_iter([
+        ("general.architecture".to_owned(), json!(family)),
+        (
+            "general.parameter_count".to_owned(),
+            json!(model.parameter_count),
+        ),
+        (
+            format!("{family}.context_length"),
+            json!(model.context_length),
+        ),
+        (
+            format!("{family}.embedding_length"),
+            json!(model.embedding_length),
+        ),
+    ])
+}
+
+fn document(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], value.to_string()).into_response()
+}

@@ -1,0 +1,99 @@
+//! The settings: command line first, then `OLLAMA_SIM_...` variables, then the defaults here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// What stands below the options in `--help`.
+const DIRECTIVES: &str = "\
+Marks in the last user message change that one answer, any of them together:
+  [[sim:latency=200ms]]     time to the first token
+  [[sim:tps=20]]            tokens per second, 0 = all at once
+  [[sim:tokens=50]]         the answer has exactly so many tokens
+  [[sim:reply=some text]]   the answer's text, after \"[SIMULATED <model>] \"
+  [[sim:fail=500]]          an HTTP error (400 to 599) in place of the first chunk
+  [[sim:cut]]               the connection ends in the middle of the answer";
+
+/// A simulated Ollama server: no model runs, every answer says [SIMULATED].
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ollama-sim", version, after_help = DIRECTIVES)]
+pub struct Options {
+    /// Address of the API; port 0 takes a free one
+    #[arg(long, env = "OLLAMA_SIM_LISTEN", default_value = "127.0.0.1:11434")]
+    pub listen: SocketAddr,
+
+    /// Address of the control port (/sim/log, /sim/stats); port 0 takes a free one
+    #[arg(long, env = "OLLAMA_SIM_CONTROL", default_value = "127.0.0.1:0")]
+    pub control: SocketAddr,
+
+    /// Time to the first token, such as 200ms, 1s or 0
+    #[arg(long, env = "OLLAMA_SIM_LATENCY", default_value = "200ms", value_parser = duration)]
+    pub latency: Duration,
+
+    /// Tokens per second after the first one; 0 = all the tokens at once
+    #[arg(long, env = "OLLAMA_SIM_TOKENS_PER_SECOND", default_value = "0", value_parser = rate)]
+    pub tokens_per_second: f64,
+
+    /// Requests that one model answers at a time, the others wait in order; 0 = no limit
+    #[arg(long, env = "OLLAMA_SIM_PARALLEL", default_value_t = 0)]
+    pub parallel: usize,
+
+    /// Models to serve in place of llama3.2:3b, llama3.2:1b and gemma2:2b, separated by commas
+    #[arg(
+        long,
+        env = "OLLAMA_SIM_MODELS",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub models: Vec<String>,
+
+    /// File to write as {"listen":"IP:PORT","control":"IP:PORT"} once both ports are open
+    #[arg(long, env = "OLLAMA_SIM_PORTS_FILE", value_name = "PATH")]
+    pub ports_file: Option<PathBuf>,
+}
+
+/// Reads a time span as `humantime` writes it; a bare `0` is none.
+///
+/// # Errors
+/// The text is not a time span.
+pub fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+}
+
+/// Reads tokens per second: finite, 0 or more.
+///
+/// # Errors
+/// The text is not such a number.
+pub fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        Ok(_) => Err("must be 0 or more".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_rates() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("1s 200ms"), Ok(Duration::from_millis(1200)));
+        assert!(duration("5").is_err());
+        assert_eq!(rate("0.5"), Ok(0.5));
+        assert_eq!(rate("-1"), Err("must be 0 or more".to_owned()));
+        assert_eq!(rate("inf"), Err("must be 0 or more".to_owned()));
+    }
+}

@@ -1,0 +1,62 @@
+//! Errors of the API: a status and `{"error": text}`.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// The content type of every JSON document that Ollama sends whole.
+pub const JSON: &str = "application/json; charset=utf-8";
+
+/// An error response. The text is Ollama's own wording where clients classify by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400 to 599.
+    pub status: StatusCode,
+    /// The value of `error`.
+    pub message: String,
+}
+
+impl Refusal {
+    /// 400, the request is at fault.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
+    }
+
+    /// 500, which Ollama also uses for some faults of the request.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: message.into(),
+        }
+    }
+
+    /// 404 with the name as the client wrote it.
+    pub fn no_model(name: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            message: format!("model '{name}' not found"),
+        }
+    }
+
+    /// A body that is not the JSON that is expected. Ollama shows the words of Go's decoder; only the two that say
+    /// that the body ends too early are the same here.
+    pub fn bad_json(error: &serde_json::Error, body: &[u8]) -> Self {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            Self::bad_request("missing request body")
+        } else if error.is_eof() {
+            Self::bad_request("unexpected EOF")
+        } else {
+            Self::bad_request(error.to_string())
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.message}).to_string();
+        (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response()
+    }
+}

@@ -1,0 +1,103 @@
+//! From settings to two open ports, and to the end by a signal.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{self, Sim};
+use crate::control;
+use crate::options::Options;
+
+/// Why the program could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port cannot be opened, most often because it is taken.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The ports file cannot be written.
+    #[error("cannot write the ports file {}: {source}", path.display())]
+    PortsFile {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals cannot be received, or a server ended by itself.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Error {
+    /// 3 for a port that cannot be opened, else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Listen { .. } => ExitCode::from(3),
+            Self::PortsFile { .. } | Self::Io(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Opens both ports, says so, and serves until SIGINT or SIGTERM. Running answers are cut off then.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(options: Options) -> Result<(), Error> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (main, main_address) = open(options.listen).await?;
+    let (side, side_address) = open(options.control).await?;
+    if let Some(path) = &options.ports_file {
+        write_ports(path, main_address, side_address).map_err(|source| Error::PortsFile {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    crate::say(&format!(
+        "SIMULATED Ollama on http://{main_address}, control on http://{side_address}"
+    ));
+
+    let sim = Arc::new(Sim::new(&options));
+    tokio::select! {
+        ended = serve(main, app::router(Arc::clone(&sim))) => ended?,
+        ended = serve(side, control::router(sim)) => ended?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+async fn open(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    // Without this a small chunk may wait 40 ms for the acknowledgement of the one before it. It fails only for a
+    // connection that is already gone.
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap_or_default());
+    axum::serve(listener, router).await
+}
+
+/// Writes beside the file and renames, so that a reader sees all of it or none.
+fn write_ports(path: &Path, listen: SocketAddr, control: SocketAddr) -> io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}", std::process::id()));
+    let text = json!({"listen": listen.to_string(), "control": control.to_string()}).to_string();
+    std::fs::write(&part, text)?;
+    std::fs::rename(&part, path)
+}
