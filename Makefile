@@ -18,6 +18,7 @@ setup: ## Install what running needs into .tools/
 	@scripts/setup run
 
 build: ## Build swarm and ollama-sim
+	@[ -x "$(BINARIES)/swarm" ] || echo 'build: the first build takes 1 to 3 minutes' >&2
 	@cargo build --locked -p swarm -p ollama-sim
 
 run: setup build ## Start the stack, run a task with three agents (TASK="..."), and stop it

@@ -16,7 +16,7 @@ Marks in the last user message change that one answer, any of them together:
   [[sim:fail=500]]          an HTTP error (400 to 599) in place of the first chunk
   [[sim:cut]]               the connection ends in the middle of the answer";
 
-/// A simulated Ollama server: no model runs, every answer says [SIMULATED].
+/// A simulated Ollama server: no model runs, every answer says SIMULATED.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ollama-sim", version, after_help = DIRECTIVES)]
 pub struct Options {
