@@ -71,6 +71,18 @@ impl Server {
         self.process = process;
     }
 
+    /// A connection of the product's own bus, as one of its roles.
+    pub async fn bus(&self, role: swarm_bus::Role) -> swarm_bus::Bus {
+        let options = swarm_bus::Options {
+            url: self.url(),
+            role,
+            login: swarm_bus::connection::Login::Password(password(role.user())),
+            name: "test".to_owned(),
+            patience: Duration::from_secs(5),
+        };
+        swarm_bus::Bus::connect(options).await.unwrap()
+    }
+
     /// A connection as one of the users.
     pub async fn connect_as(&self, user: &str) -> async_nats::Client {
         let prefix = if user == "client" {

@@ -203,24 +203,12 @@ impl Stack {
     }
 
     async fn read(&self, subject: &str) -> Vec<Value> {
-        let bus = self.bus().await;
+        let bus = self.server.bus(swarm_bus::Role::Client).await;
         let stored = bus.read_runs(subject, 1).await.unwrap();
         stored
             .iter()
             .map(|message| serde_json::from_slice(&message.payload).unwrap())
             .collect()
-    }
-
-    /// A connection of the product's own bus, as a client.
-    pub async fn bus(&self) -> swarm_bus::Bus {
-        let options = swarm_bus::Options {
-            url: self.server.url(),
-            role: swarm_bus::Role::Client,
-            login: swarm_bus::connection::Login::Anonymous,
-            name: "test".to_owned(),
-            patience: Duration::from_secs(5),
-        };
-        swarm_bus::Bus::connect(options).await.unwrap()
     }
 }
 

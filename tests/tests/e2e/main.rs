@@ -1,6 +1,7 @@
 //! End-to-end tests: one binary, real processes, a real nats-server, the users of `nats.conf`.
 
 mod bad_input;
+mod bus;
 mod cancel;
 mod commands;
 mod faults;

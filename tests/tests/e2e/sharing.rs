@@ -31,7 +31,7 @@ async fn ended(stack: &Stack) -> usize {
 /// How many tasks each instance ended, by the journals.
 async fn shares(stack: &Stack) -> BTreeMap<String, usize> {
     let mut shares = BTreeMap::new();
-    let bus = stack.bus().await;
+    let bus = stack.server.bus(swarm_bus::Role::Client).await;
     for message in bus.read_runs("swarm.run.*.task.*.end", 1).await.unwrap() {
         let entry: Value = serde_json::from_slice(&message.payload).unwrap();
         *shares
