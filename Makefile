@@ -27,7 +27,7 @@ run: setup build ## Start the stack, run a task with three agents (TASK="..."), 
 
 test: build ## Run every test; installs what they need into .tools/
 	@scripts/setup test
-	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" cargo test --workspace --locked
+	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" cargo test --workspace --locked --no-fail-fast
 
 check: ## Formatting, lints and documentation, with warnings denied
 	@cargo fmt --all --check

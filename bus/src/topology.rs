@@ -492,16 +492,19 @@ mod tests {
 
     #[test]
     fn no_stream_captures_a_request_subject() {
-        let requests =
-            ["ask", "result", "runs", "cancel", "agents", "register"].map(subjects::endpoint);
+        let requests = [
+            subjects::ASK,
+            subjects::RESULT,
+            subjects::RUNS,
+            subjects::CANCEL,
+            subjects::AGENTS,
+            subjects::REGISTER,
+        ];
         for stream in streams(&Settings::default()) {
             for subject in stream.config["subjects"].as_array().unwrap() {
                 let subject = subject.as_str().unwrap();
                 assert_ne!(subject, "swarm.>");
-                assert!(
-                    !requests.iter().any(|request| request == subject),
-                    "{subject}"
-                );
+                assert!(!requests.contains(&subject), "{subject}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use swarm_bus::{ConnectError, PublishError};
 use swarm_client::ClientError;
+use swarm_protocol::error::chain;
 use swarm_protocol::{Code, ErrorBody};
 
 use crate::config::ConfigError;
@@ -85,16 +86,4 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(FAILED, Code::Internal, format!("{error:#}"))
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }

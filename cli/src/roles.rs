@@ -11,12 +11,13 @@ use swarm_bus::work_loop::Shutdown;
 use swarm_bus::{Role, topology};
 use swarm_coordinator::Coordinator;
 use swarm_model::Ollama;
+use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, InstanceId};
 
 use crate::args::Global;
 use crate::config::Config;
 use crate::connect::{ROLE_PATIENCE, connect};
-use crate::exit::{FAILED, Failure, chain};
+use crate::exit::{FAILED, Failure};
 use crate::signals;
 
 /// Most tokens of one turn: an open-ended model may loop for many thousands.

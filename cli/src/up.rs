@@ -6,6 +6,7 @@ use std::time::Duration;
 use swarm_bus::{Bus, Role};
 use swarm_client::Client;
 use swarm_protocol::endpoint::AgentsRequest;
+use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, Code, Submission};
 use tokio::time::Instant;
 
@@ -281,7 +282,7 @@ async fn has_models(config: &Config) -> Result<bool, Failure> {
                 }
             }
             Err(error) => {
-                tracing::info!(host = %report.url, error = crate::exit::chain(&error), "no Ollama here")
+                tracing::info!(host = %report.url, error = chain(&error), "no Ollama here")
             }
         }
     }

@@ -105,7 +105,7 @@ impl Client {
             reason: None,
         };
         let timeout = ENDPOINT_TIMEOUT + wait.unwrap_or_default();
-        read(&self.call("result", &body, timeout).await?)
+        read(&self.call(subjects::RESULT, &body, timeout).await?)
     }
 
     /// Runs, newest first.
@@ -113,7 +113,7 @@ impl Client {
     /// # Errors
     /// When the request is refused.
     pub async fn runs(&self, request: &RunsRequest) -> Result<RunsReply, ClientError> {
-        read(&self.call("runs", request, ENDPOINT_TIMEOUT).await?)
+        read(&self.call(subjects::RUNS, request, ENDPOINT_TIMEOUT).await?)
     }
 
     /// Cancels a run.
@@ -130,7 +130,7 @@ impl Client {
             wait: None,
             reason,
         };
-        read(&self.call("cancel", &body, ENDPOINT_TIMEOUT).await?)
+        read(&self.call(subjects::CANCEL, &body, ENDPOINT_TIMEOUT).await?)
     }
 
     /// Live agent instances.
@@ -138,7 +138,11 @@ impl Client {
     /// # Errors
     /// When the request is refused.
     pub async fn agents(&self, request: &AgentsRequest) -> Result<AgentsReply, ClientError> {
-        read(&self.call("agents", request, ENDPOINT_TIMEOUT).await?)
+        read(
+            &self
+                .call(subjects::AGENTS, request, ENDPOINT_TIMEOUT)
+                .await?,
+        )
     }
 
     /// The id of the run that somebody means.
@@ -154,7 +158,9 @@ impl Client {
             wait: None,
             reason: None,
         };
-        let reply = self.call_raw("result", &body, ENDPOINT_TIMEOUT).await?;
+        let reply = self
+            .call_raw(subjects::RESULT, &body, ENDPOINT_TIMEOUT)
+            .await?;
         if let Some(run) = reply.header(headers::RUN_ID).and_then(RunId::parse) {
             return Ok(run);
         }
@@ -186,7 +192,7 @@ impl Client {
         body: &impl serde::Serialize,
         timeout: Duration,
     ) -> Result<Incoming, ClientError> {
-        let message = Outgoing::json(subjects::endpoint(endpoint), body, TraceParent::root())
+        let message = Outgoing::json(endpoint, body, TraceParent::root())
             .map_err(|error| ClientError::Garbled(error.to_string()))?;
         self.bus
             .request(message, timeout)

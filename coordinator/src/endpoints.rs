@@ -6,8 +6,8 @@ use swarm_bus::Bus;
 use swarm_bus::connection::RequestError;
 use swarm_bus::service::{Call, Endpoint, Options, Service};
 use swarm_bus::work_loop::Shutdown;
-use swarm_protocol::InstanceId;
 use swarm_protocol::endpoint::SERVICE;
+use swarm_protocol::{InstanceId, subjects};
 use tokio_util::task::TaskTracker;
 
 use crate::Shared;
@@ -22,31 +22,31 @@ mod runs;
 const ENDPOINTS: [Endpoint; 7] = [
     Endpoint {
         name: "ask",
-        subject: "swarm.ask",
+        subject: subjects::ASK,
     },
     Endpoint {
         name: "ask-target",
-        subject: "swarm.ask.>",
+        subject: subjects::ASK_TARGET,
     },
     Endpoint {
         name: "result",
-        subject: "swarm.result",
+        subject: subjects::RESULT,
     },
     Endpoint {
         name: "runs",
-        subject: "swarm.runs",
+        subject: subjects::RUNS,
     },
     Endpoint {
         name: "cancel",
-        subject: "swarm.cancel",
+        subject: subjects::CANCEL,
     },
     Endpoint {
         name: "agents",
-        subject: "swarm.agents",
+        subject: subjects::AGENTS,
     },
     Endpoint {
         name: "register",
-        subject: swarm_protocol::subjects::REGISTER,
+        subject: subjects::REGISTER,
     },
 ];
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
+use swarm_protocol::error::chain;
 use swarm_protocol::journal::Entry;
 use swarm_protocol::subjects::{self, Leaf};
 use swarm_protocol::{Code, ErrorBody};
 use swarm_workflow::Input;
 
+use crate::Shared;
 use crate::runs::{Outcome, TransitionError, cause_of};
-use crate::{Shared, chain};
 
 /// Pause before an entry is delivered again whose run could not be moved on.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use swarm_bus::{Outgoing, PublishError, ReadError, topology};
+use swarm_protocol::error::chain;
 use swarm_protocol::event::{Cause, Event};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
 use swarm_workflow::{Context, Decision, FoldError, Input, State, decide, fold};
 
-use crate::{Shared, chain};
+use crate::Shared;
 
 /// Runs whose state is kept in memory; others are read when they are needed.
 const CACHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();

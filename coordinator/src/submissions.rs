@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
+use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::submission::content_hash;
@@ -12,8 +13,8 @@ use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
 use swarm_workflow::{Input, State, Submit};
 
+use crate::Shared;
 use crate::runs::{Outcome, TransitionError, submission_cause};
-use crate::{Shared, chain};
 
 /// Pause before a submission is delivered again that could not be stored.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm_bus::work_loop::Shutdown;
+use swarm_protocol::error::chain;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{RunId, Timestamp};
 
+use crate::Shared;
 use crate::runs::TransitionError;
-use crate::{Shared, chain};
 
 const PERIOD: Duration = Duration::from_secs(1);
 

@@ -134,6 +134,19 @@ codes! {
     Internal "SW-INTERNAL" 500 true,
 }
 
+/// An error with its causes, in one line: each says its own layer only.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

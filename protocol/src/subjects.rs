@@ -26,6 +26,18 @@ pub const ALL_WORK: &str = "swarm.work.*";
 pub const ALL_DEAD: &str = "swarm.deadletter.*";
 /// Cancel signals of all runs.
 pub const ALL_CANCELS: &str = "swarm.ctl.cancel.*";
+/// The endpoint that answers a submission with its text.
+pub const ASK: &str = "swarm.ask";
+/// The same with a target; more tokens than one are taken too, and rejected.
+pub const ASK_TARGET: &str = "swarm.ask.>";
+/// The endpoint that gives results.
+pub const RESULT: &str = "swarm.result";
+/// The endpoint that lists runs.
+pub const RUNS: &str = "swarm.runs";
+/// The endpoint that cancels a run.
+pub const CANCEL: &str = "swarm.cancel";
+/// The endpoint that lists agents.
+pub const AGENTS: &str = "swarm.agents";
 /// The endpoint that announces an instance.
 pub const REGISTER: &str = "swarm.register";
 
@@ -177,19 +189,16 @@ pub fn run_of_cancel(subject: &str) -> Option<RunId> {
     RunId::parse(subject.strip_prefix("swarm.ctl.cancel.")?)
 }
 
-/// An endpoint of the micro service `swarm`.
+/// The target that an `ask` names in its subject, as it was sent.
 #[must_use]
-pub fn endpoint(name: &str) -> String {
-    format!("swarm.{name}")
+pub fn ask_target(subject: &str) -> Option<&str> {
+    subject.strip_prefix(ASK)?.strip_prefix('.')
 }
 
-/// The target of an endpoint subject such as `swarm.ask.research_agent`, as it was sent.
+/// Where an `ask` to this target goes on, through the inbox; the target is not checked yet.
 #[must_use]
-pub fn endpoint_target<'a>(name: &str, subject: &'a str) -> Option<&'a str> {
-    subject
-        .strip_prefix("swarm.")?
-        .strip_prefix(name)?
-        .strip_prefix('.')
+pub fn submit_as_asked(target: Option<&str>) -> String {
+    target.map_or_else(|| SUBMIT.to_owned(), |target| format!("{SUBMIT}.{target}"))
 }
 
 /// Whether a reply may be sent to this subject.
@@ -239,8 +248,9 @@ mod tests {
         assert_eq!(submit_target("swarm.submit"), Some(None));
         assert_eq!(submit_target("swarm.submit.a.b"), Some(Some("a.b")));
         assert_eq!(submit_target("swarm.submitted"), None);
-        assert_eq!(endpoint_target("ask", "swarm.ask.x"), Some("x"));
-        assert_eq!(endpoint_target("ask", "swarm.ask"), None);
+        assert_eq!(ask_target("swarm.ask.x.y"), Some("x.y"));
+        assert_eq!(ask_target("swarm.ask"), None);
+        assert_eq!(submit_as_asked(Some("x.y")), "swarm.submit.x.y");
     }
 
     #[test]

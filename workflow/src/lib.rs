@@ -3,7 +3,7 @@
 //! This crate owns the rules of runs. It must not know about NATS, clocks, models or files: time, ids and the team come in
 //! as arguments, events and work go out as values.
 //!
-//! Reading order: [`compile`], [`state`], [`decide`], [`result`], [`work`].
+//! Reading order: [`mod@compile`], [`state`], [`mod@decide`], [`result`], [`work`].
 
 pub mod compile;
 pub mod decide;

@@ -10,6 +10,7 @@ use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
 use swarm_model::{ChatError, ChatEvent, ChatRequest, Completion};
 use swarm_protocol::card::Running;
 use swarm_protocol::chunk::Kind;
+use swarm_protocol::error::chain;
 use swarm_protocol::journal::{Body, Entry, ModelTurn};
 use swarm_protocol::limits::MAX_INLINE;
 use swarm_protocol::work::Work;
@@ -365,18 +366,6 @@ fn model_error(error: &ChatError) -> ErrorBody {
         retryable: error.is_retryable(),
         field: None,
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 fn millis(span: Duration) -> u64 {

@@ -5,31 +5,29 @@ use std::time::Duration;
 
 use swarm_bus::service::Call;
 use swarm_bus::{Outgoing, PublishError};
+use swarm_protocol::error::chain;
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, headers, subjects};
 
+use crate::Shared;
 use crate::runs::TransitionError;
 use crate::submissions::{conflict, identify, join};
-use crate::{Shared, chain};
 
 /// A joined run is waited for this long: longer than any run may take by default.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
-    let Some(inbox) = call.inbox().map(str::to_owned) else {
-        return;
-    };
-    let target = subjects::endpoint_target("ask", call.request.subject()).map(str::to_owned);
-    let subject = target.as_ref().map_or_else(
-        || subjects::SUBMIT.to_owned(),
-        |target| format!("{}.{target}", subjects::SUBMIT),
-    );
+    let inbox = call.inbox().map(str::to_owned);
+    let target = subjects::ask_target(call.request.subject()).map(str::to_owned);
+    let subject = subjects::submit_as_asked(target.as_deref());
     let trace = call.request.trace();
     let run_header = call.request.header(headers::RUN_ID).map(str::to_owned);
     let message_id = call.request.header(headers::MESSAGE_ID).map(str::to_owned);
-    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace)
-        .header(headers::REPLY_TO, &inbox);
+    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace);
+    if let Some(inbox) = &inbox {
+        submission = submission.header(headers::REPLY_TO, inbox);
+    }
     if let Some(run) = &run_header {
         submission = submission.header(headers::RUN_ID, run);
     }
@@ -48,7 +46,9 @@ pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
             .run;
             let content = content_hash(call.request.payload(), target.as_deref());
             match shared.check_content(run, &content).await {
-                Ok(()) => join(shared, run, inbox, trace),
+                Ok(()) => inbox
+                    .into_iter()
+                    .for_each(|inbox| join(shared, run, inbox, trace)),
                 Err(error) => call.fail(&error).await,
             }
         }

@@ -4,9 +4,10 @@ use swarm_bus::service::Call;
 use swarm_bus::topology;
 use swarm_protocol::card::Card;
 use swarm_protocol::endpoint::RegisterReply;
+use swarm_protocol::error::chain;
 use swarm_protocol::{Code, ErrorBody};
 
-use crate::{Shared, chain};
+use crate::Shared;
 
 pub(super) async fn answer(shared: &Shared, call: Call) {
     match register(shared, call.request.payload()).await {

@@ -90,7 +90,15 @@ mod tests {
     fn without_truncation_it_is_refused() {
         let chat = messages(&[("user", 300)]);
         assert_eq!(fit(&chat, 300, false), Ok(300));
-        let expected = r#"{"error":{"code":400,"message":"request (300 tokens) exceeds the available context size (256 tokens), try increasing it","n_ctx":256,"n_prompt_tokens":300,"type":"exceed_context_size_error"}}"#;
-        assert_eq!(fit(&chat, 256, false), Err(Refusal::bad_request(expected)));
+        let expected = json!({"error": {
+            "code": 400,
+            "message": "request (300 tokens) exceeds the available context size (256 tokens), try increasing it",
+            "n_ctx": 256,
+            "n_prompt_tokens": 300,
+            "type": "exceed_context_size_error",
+        }});
+        let refusal = fit(&chat, 256, false).unwrap_err();
+        let message: serde_json::Value = serde_json::from_str(&refusal.message).unwrap();
+        assert_eq!((refusal.status.as_u16(), message), (400, expected));
     }
 }

@@ -289,8 +289,7 @@ async fn refusal_by(server: &str, arguments: &[&str]) -> ConnectError {
     };
     Bus::connect(options)
         .await
-        .err()
-        .expect("this server is refused")
+        .expect_err("this server is refused")
 }
 
 #[tokio::test]
