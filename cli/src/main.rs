@@ -51,7 +51,10 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
         Command::Up(args) => up::up(&global, &loaded, args).await,
         Command::Coordinator => roles::coordinator(&global, config).await,
         Command::Agent { name } => roles::agent(&global, config, &name).await,
-        Command::Run(args) => run::run(&client(&global, config).await?, args, global.output).await,
+        Command::Run(args) => {
+            let task = run::Task::read(args)?;
+            run::run(&client(&global, config).await?, task, global.output).await
+        }
         Command::Runs(command) => {
             runs::runs(&client(&global, config).await?, command, global.output).await
         }

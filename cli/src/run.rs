@@ -7,29 +7,44 @@ use swarm_client::Client;
 use swarm_protocol::{RunId, Submission};
 
 use crate::args::RunArgs;
-use crate::exit::Failure;
+use crate::exit::{Failure, USAGE};
 use crate::output::{self, Format};
 use crate::watch;
 
-/// Submits a task and follows it to its end.
-pub(crate) async fn run(client: &Client, args: RunArgs, format: Format) -> Result<(), Failure> {
-    let detach = args.detach;
-    let submission = submission(args)?;
-    // The same words as the coordinator's, before anything is stored.
-    submission.check().map_err(|error| Failure {
-        code: crate::exit::USAGE,
-        error: Some(error),
-    })?;
-    let run = RunId::random();
-    client.submit(run, &submission, None).await?;
-    if detach {
-        match format {
-            Format::Text => output::data(&run.to_string()),
-            Format::Json => output::document(&serde_json::json!({ "run": run })),
-        }
-        return Ok(());
+/// What a command line asks for, checked.
+pub(crate) struct Task {
+    submission: Submission,
+    detach: bool,
+}
+
+impl Task {
+    /// Reads it, from stdin and files where the command line says so.
+    ///
+    /// # Errors
+    /// When something cannot be read, or the coordinator would reject it.
+    pub(crate) fn read(args: RunArgs) -> Result<Self, Failure> {
+        let detach = args.detach;
+        let submission = submission(args)?;
+        submission.check().map_err(|error| Failure {
+            code: USAGE,
+            error: Some(error),
+        })?;
+        Ok(Self { submission, detach })
     }
-    watch::to_the_end(client, run, format).await
+}
+
+/// Submits a task and follows it to its end.
+pub(crate) async fn run(client: &Client, task: Task, format: Format) -> Result<(), Failure> {
+    let run = RunId::random();
+    client.submit(run, &task.submission, None).await?;
+    if !task.detach {
+        return watch::to_the_end(client, run, format).await;
+    }
+    match format {
+        Format::Text => output::data(&run.to_string()),
+        Format::Json => output::document(&serde_json::json!({ "run": run })),
+    }
+    Ok(())
 }
 
 fn submission(args: RunArgs) -> Result<Submission, Failure> {

@@ -26,29 +26,35 @@ fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         return Ok(Config::default());
     }
     serde_saphyr::from_str(text).map_err(|error| {
-        let line = error
-            .location()
-            .map(|location| format!(":{}", location.line()))
+        let line = error.location().map(|location| location.line());
+        let shown = line.and_then(|line| {
+            text.lines()
+                .nth(usize::try_from(line).ok()?.checked_sub(1)?)
+        });
+        let written = shown
+            .map(|shown| format!(", in `{}`", shown.trim()))
             .unwrap_or_default();
+        let place = line.map(|line| format!(":{line}")).unwrap_or_default();
         let what = error.without_snippet().to_string();
-        let what = what.lines().next().unwrap_or_default();
-        ConfigError(format!(
-            "{}{line}: {what}{}",
-            path.display(),
-            suggestion(what)
-        ))
+        // The place stands before the message already.
+        let what = what.split(" at line ").next().unwrap_or_default();
+        let hint = suggestion(what);
+        ConfigError(format!("{}{place}: {what}{written}{hint}", path.display()))
     })
 }
 
-/// The likely word, from a message such as ``unknown field `modle`, expected one of `model`, `prompt` ``.
+/// The likely word, from a message such as ``unknown field `modle`, expected one of model, prompt``.
 pub(super) fn suggestion(message: &str) -> String {
-    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let Some((unknown, accepted)) = words.split_first() else {
+    let Some((unknown, accepted)) = message.split_once("one of") else {
         return String::new();
     };
-    let likely = accepted
-        .iter()
-        .map(|word| (strsim::jaro_winkler(unknown, word), word));
+    let Some(unknown) = unknown.split('`').nth(1) else {
+        return String::new();
+    };
+    let words = accepted
+        .split(',')
+        .map(|word| word.trim().trim_matches('`'));
+    let likely = words.map(|word| (strsim::jaro_winkler(unknown, word), word));
     match likely.max_by(|a, b| a.0.total_cmp(&b.0)) {
         Some((score, word)) if score > 0.75 => format!("; did you mean `{word}`?"),
         _ => String::new(),
