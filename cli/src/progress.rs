@@ -1,6 +1,5 @@
 //! Live progress: a line per task on a terminal, plain lines elsewhere.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -13,14 +12,20 @@ use crate::output;
 /// Characters of a task's latest words.
 const TAIL_WIDTH: usize = 60;
 
+/// Characters of the line that a task leaves.
+const LINE_WIDTH: usize = 110;
+
 /// Shows what the tasks of a run are doing, on stderr.
 pub(crate) struct Progress {
     terminal: bool,
     bars: MultiProgress,
-    tasks: HashMap<TaskId, Shown>,
+    /// Tasks that have begun and not ended, in the order of their begin.
+    open: Vec<Shown>,
 }
 
 struct Shown {
+    task: TaskId,
+    /// Hidden when there is no terminal.
     bar: ProgressBar,
     /// Attempt and delivery of the text so far: a higher one voids it.
     writer: (u32, u64),
@@ -34,7 +39,7 @@ impl Progress {
         Self {
             terminal,
             bars,
-            tasks: HashMap::new(),
+            open: Vec::new(),
         }
     }
 
@@ -50,10 +55,12 @@ impl Progress {
 
     /// A task is under way.
     pub(crate) fn begin(&mut self, task: &TaskId) {
-        if !self.terminal {
-            return output::note(&format!("{task}: waiting"));
-        }
-        let bar = self.bars.add(ProgressBar::new_spinner());
+        let bar = if self.terminal {
+            self.bars.add(ProgressBar::new_spinner())
+        } else {
+            output::note(&format!("  {task}: asked"));
+            ProgressBar::hidden()
+        };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<18} {elapsed:>4} {msg}")
         {
             bar.set_style(style);
@@ -61,19 +68,22 @@ impl Progress {
         bar.set_prefix(task.to_string());
         bar.set_message("waiting");
         bar.enable_steady_tick(Duration::from_millis(120));
-        self.tasks.insert(
-            task.clone(),
-            Shown {
-                bar,
-                writer: (0, 0),
-                text: String::new(),
-            },
-        );
+        self.open.push(Shown {
+            task: task.clone(),
+            bar,
+            writer: (0, 0),
+            text: String::new(),
+        });
+    }
+
+    /// Whether a task has begun and not ended.
+    pub(crate) fn is_open(&self, task: &TaskId) -> bool {
+        self.open.iter().any(|shown| shown.task == *task)
     }
 
     /// A task wrote something.
     pub(crate) fn chunk(&mut self, task: &TaskId, chunk: &Chunk) {
-        let Some(shown) = self.tasks.get_mut(task) else {
+        let Some(shown) = self.open.iter_mut().find(|shown| shown.task == *task) else {
             return;
         };
         let writer = (chunk.attempt, chunk.delivery);
@@ -102,22 +112,32 @@ impl Progress {
             AnswerStatus::Failed => "✗",
             AnswerStatus::Canceled => "-",
         };
-        match self.tasks.remove(task) {
-            Some(shown) => {
-                if let Ok(style) =
-                    ProgressStyle::with_template(&format!("{mark} {{prefix:<18}} {{msg}}"))
-                {
+        let at = self.open.iter().position(|shown| shown.task == *task);
+        match at.map(|at| self.open.remove(at)) {
+            Some(shown) if self.terminal => {
+                let template = format!("{mark} {{prefix:<18}} {{msg}}");
+                if let Ok(style) = ProgressStyle::with_template(&template) {
                     shown.bar.set_style(style);
                 }
-                shown.bar.finish_with_message(output::line(line, 110));
+                shown
+                    .bar
+                    .finish_with_message(output::line(line, LINE_WIDTH));
             }
-            None => self.say(&format!("{mark} {task}: {line}")),
+            _ => self.say(&format!("{mark} {task}: {line}")),
+        }
+    }
+
+    /// All open tasks have ended alike.
+    pub(crate) fn end_all(&mut self, status: AnswerStatus, line: &str) {
+        let open: Vec<TaskId> = self.open.iter().map(|shown| shown.task.clone()).collect();
+        for task in open {
+            self.end(&task, status, line);
         }
     }
 
     /// The run is over.
     pub(crate) fn finish(self) {
-        for shown in self.tasks.into_values() {
+        for shown in self.open {
             shown.bar.finish_and_clear();
         }
     }

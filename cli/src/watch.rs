@@ -3,7 +3,7 @@
 use serde_json::json;
 use swarm_client::{Client, Update, Watch};
 use swarm_protocol::event::{Body, Effect, Event};
-use swarm_protocol::{AnswerStatus, RunId, RunResult, RunState};
+use swarm_protocol::{Answer, AnswerStatus, RunId, RunResult, RunState};
 
 use crate::exit::{FAILED, Failure, INTERRUPTED};
 use crate::output::{self, Format};
@@ -64,30 +64,44 @@ fn show(progress: &mut Progress, event: &Event) {
     match &event.body {
         Body::Accepted(_) => progress.say(&format!("run {} accepted", event.run)),
         Body::StepCompleted(ended) | Body::StepFailed(ended) => {
-            let took = coarse(std::time::Duration::from_millis(ended.answer.elapsed_ms));
-            let line = match (&ended.answer.status, &ended.answer.error) {
-                (AnswerStatus::Completed, _) => {
-                    let tokens = ended.answer.usage.output_tokens;
-                    format!(
-                        "answered in {took}, {tokens} tokens, by {}",
-                        ended.answer.model
-                    )
-                }
-                (AnswerStatus::Canceled, _) => "canceled".to_owned(),
-                (AnswerStatus::Failed, Some(error)) => {
-                    format!("failed after {took}: {}", error.message)
-                }
-                (AnswerStatus::Failed, None) => format!("failed after {took}"),
-            };
-            progress.end(&ended.task, ended.answer.status, &line);
+            progress.end(&ended.task, ended.answer.status, &outcome(&ended.answer));
         }
         Body::Canceling(_) => progress.say("canceling"),
         Body::Rejected(_) | Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
+    }
+    if let Some(result) = event.body.result() {
+        end_rest(progress, result);
     }
     for effect in &event.effects {
         if let Effect::Dispatch { task, .. } = effect {
             progress.begin(task);
         }
+    }
+}
+
+/// One event is a whole transition: the one that ends the last task is the one that ends the run.
+fn end_rest(progress: &mut Progress, result: &RunResult) {
+    for answer in &result.answers {
+        if progress.is_open(&answer.task) {
+            progress.end(&answer.task, answer.status, &outcome(answer));
+        }
+    }
+    if result.status == RunState::Completed {
+        progress.end_all(AnswerStatus::Completed, "done");
+    }
+}
+
+/// How a task ended, in words.
+fn outcome(answer: &Answer) -> String {
+    let took = coarse(std::time::Duration::from_millis(answer.elapsed_ms));
+    match (&answer.status, &answer.error) {
+        (AnswerStatus::Completed, _) => format!(
+            "answered in {took}, {} tokens, by {}",
+            answer.usage.output_tokens, answer.model
+        ),
+        (AnswerStatus::Canceled, _) => "canceled".to_owned(),
+        (AnswerStatus::Failed, Some(error)) => format!("failed after {took}: {}", error.message),
+        (AnswerStatus::Failed, None) => format!("failed after {took}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A process under test: its output is kept, it is killed when the test ends.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -112,4 +113,14 @@ impl Drop for Process {
             eprintln!("--- {}\n{}", self.log.display(), self.log());
         }
     }
+}
+
+/// A port that is free now.
+#[must_use]
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

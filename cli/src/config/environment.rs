@@ -9,7 +9,15 @@ use super::file::suggestion;
 use super::{Config, ConfigError};
 
 /// The sections that the environment may change; other variables that begin with `SWARM_` mean something else.
-const SECTIONS: [&str; 5] = ["nats", "ollama", "agents", "mcp", "runs"];
+const SECTIONS: [&str; 7] = [
+    "nats",
+    "ollama",
+    "agents",
+    "mcp_servers",
+    "mcp",
+    "runs",
+    "tools",
+];
 
 /// Applies the variables.
 ///

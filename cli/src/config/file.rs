@@ -63,7 +63,10 @@ pub(super) fn suggestion(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use swarm_agents::roles;
+
     use super::*;
+    use crate::config::sections::Agent;
 
     fn mistake(text: &str) -> String {
         parse(text, Path::new("swarm.yaml")).unwrap_err().0
@@ -78,6 +81,67 @@ mod tests {
             parse("# nothing\n", Path::new("x")).unwrap(),
             Config::default()
         );
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_holds_without_it() {
+        let shipped = parse(include_str!("../../../swarm.yaml"), Path::new("swarm.yaml")).unwrap();
+        for role in &roles::ROLES {
+            let agent = shipped
+                .agents
+                .iter()
+                .find(|(name, _)| name.as_str() == role.name);
+            let (_, agent) = agent.unwrap();
+            assert_eq!(
+                (agent.model.as_deref(), agent.max_iterations, agent.replicas),
+                (Some(role.model), Some(role.max_iterations), Some(1)),
+            );
+        }
+        assert_eq!(shipped.agents.len(), roles::ROLES.len());
+        let default = Config::default();
+        assert_eq!(shipped.nats, default.nats);
+        assert_eq!(shipped.ollama, default.ollama);
+        assert_eq!(shipped.runs, default.runs);
+    }
+
+    #[test]
+    fn examples_in_the_readme_are_accepted() {
+        let readme = include_str!("../../../README.md");
+        let blocks = readme
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        let checked = blocks.map(|block| parse(block, Path::new("README.md")).unwrap());
+        assert!(checked.count() > 0);
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let text = include_str!("../../../docs/configuration.md");
+        let agent = serde_json::to_value(Agent::default()).unwrap();
+        let mut config = serde_json::to_value(Config::default()).unwrap();
+        config["agents"] = serde_json::json!({ "<name>": agent });
+        let mut missing = Vec::new();
+        look_up("", &config, text, &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    /// Keys without a row of their own, `parent` included.
+    fn look_up(parent: &str, value: &serde_json::Value, text: &str, missing: &mut Vec<String>) {
+        match value.as_object() {
+            Some(fields) if !fields.is_empty() => {
+                for (name, value) in fields {
+                    let key = if parent.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{parent}.{name}")
+                    };
+                    look_up(&key, value, text, missing);
+                }
+            }
+            _ if text.contains(&format!("| `{parent}` |")) => {}
+            _ => missing.push(parent.to_owned()),
+        }
     }
 
     #[test]

@@ -1,19 +1,10 @@
 //! `swarm up`: the whole stack by one command.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use swarm_tests::process::free_port;
 use swarm_tests::{Process, Stack, nats_cli, tools};
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 fn up(stack: &Stack, url: &str, more: &[&str]) -> std::process::Command {
     let mut command = stack.command(&[&["up", "--nats", url], more].concat());
