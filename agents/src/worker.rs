@@ -13,9 +13,11 @@ use crate::agent_loop::Settings;
 mod attempt;
 mod cancels;
 mod chunks;
+mod circuit;
 mod presence;
 
 use cancels::Cancels;
+use circuit::Circuit;
 use presence::Presence;
 
 /// What an agent is: role and configuration together.
@@ -76,6 +78,7 @@ struct Shared {
     options: Options,
     presence: Presence,
     cancels: Cancels,
+    circuit: Circuit,
     shutdown: Shutdown,
 }
 
@@ -92,10 +95,16 @@ impl Worker {
         }
     }
 
-    /// Says on the card whether the model host is a simulator.
-    pub fn mark_simulated(&self) -> impl Fn(bool) + Send + Sync + 'static {
-        let presence = self.presence.clone();
-        move |simulated| presence.set_simulated(simulated)
+    /// Whether this worker can work now; what it waits for otherwise.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let (presence, bus) = (self.presence.clone(), self.bus.clone());
+        move || {
+            if bus.is_connected() {
+                presence.readiness()
+            } else {
+                Err("the connection to NATS is lost".to_owned())
+            }
+        }
     }
 
     /// Takes attempts until the stop, then drains. Whether all of them ended by themselves.
@@ -110,23 +119,31 @@ impl Worker {
             presence,
         } = self;
         let cancels = Cancels::listen(&bus).await?;
+        let circuit = Circuit::new();
         let loop_options = work_loop::Options {
             stream: topology::WORK,
             consumer: options.profile.agent.to_string(),
             slots: usize::try_from(options.slots).unwrap_or(1).max(1),
             drain: options.drain,
+            gate: circuit.gate(),
         };
+        let (looking_at, name) = (Arc::clone(&model), options.profile.settings.model.clone());
         let shared = Arc::new(Shared {
             bus: bus.clone(),
             model,
             options,
             presence: presence.clone(),
             cancels,
+            circuit: circuit.clone(),
             shutdown: shutdown.clone(),
         });
         let working = work_loop::run(&bus, loop_options, shutdown.clone(), move |delivery| {
             attempt::work_on(Arc::clone(&shared), delivery)
         });
+        // Before any work is taken, and before the card is shown.
+        circuit.look(&*looking_at, &name, &presence).await;
+        let watching = circuit.keep(&*looking_at, &name, &presence, &shutdown);
+        let working = async { tokio::join!(working, watching).0 };
         let clean = tokio::select! {
             clean = working => clean?,
             refused = presence.keep(&bus, &shutdown) => return Err(WorkerError::Refused(refused)),

@@ -26,6 +26,8 @@ pub enum Role {
     Agent,
     /// People and programs that submit and watch.
     Client,
+    /// Who looks at streams and consumers and changes nothing.
+    Observer,
 }
 
 impl Role {
@@ -36,6 +38,7 @@ impl Role {
             Self::Coordinator => "coordinator",
             Self::Agent => "agent",
             Self::Client => "client",
+            Self::Observer => "observer",
         }
     }
 
@@ -44,6 +47,7 @@ impl Role {
             Self::Coordinator => "_INBOX_coordinator",
             Self::Agent => "_INBOX_agent",
             Self::Client => "_INBOX",
+            Self::Observer => "_INBOX_observer",
         }
     }
 }
@@ -209,6 +213,12 @@ impl Bus {
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Whether the connection stands now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// The server's version.

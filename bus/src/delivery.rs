@@ -34,6 +34,8 @@ pub struct Delivery {
 pub struct Position {
     /// The stream.
     pub stream: String,
+    /// The consumer.
+    pub consumer: String,
     /// Sequence in the stream.
     pub seq: u64,
     /// Which hand-over this is, from 1.
@@ -224,12 +226,13 @@ fn parse_ack_subject(subject: &str) -> Option<Position> {
         ["$JS", "ACK", _domain, _account, fields @ ..] if fields.len() >= 7 => fields,
         _ => return None,
     };
-    let [stream, _consumer, delivered, seq, _consumer_seq, time, ..] = fields else {
+    let [stream, consumer, delivered, seq, _consumer_seq, time, ..] = fields else {
         return None;
     };
     let nanoseconds: i64 = time.parse().ok()?;
     Some(Position {
         stream: (*stream).to_owned(),
+        consumer: (*consumer).to_owned(),
         seq: seq.parse().ok()?,
         delivery: delivered.parse().ok()?,
         stored_at: Timestamp::from_millis(nanoseconds / 1_000_000),
@@ -244,6 +247,7 @@ mod tests {
     fn both_forms_of_the_ack_subject_are_read() {
         let expected = Position {
             stream: "SWARM_WORK".into(),
+            consumer: "research_agent".into(),
             seq: 35,
             delivery: 2,
             stored_at: Timestamp::from_millis(1_700_000_000_123),

@@ -209,6 +209,7 @@ mod tests {
             delivery: Some(delivery),
             instance: InstanceId::random(),
             at: Timestamp::now(),
+            turn_ms: None,
             body: if ended {
                 Body::Completed(Box::new(answer))
             } else {

@@ -4,17 +4,20 @@
 //! crate's types appear in its interface. It must not know what a run is for: no decisions about runs, agents or models.
 //!
 //! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], [`pull`],
-//! [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`].
+//! [`gate`], [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`],
+//! [`store`].
 
 pub mod cards;
 pub mod connection;
 pub mod delivery;
 pub mod fence;
+pub mod gate;
 pub mod message;
 pub mod publish;
 pub mod pull;
 pub mod read;
 pub mod service;
+pub mod store;
 pub mod topology;
 pub mod watch;
 pub mod work_loop;

@@ -26,8 +26,11 @@ const QUEUE_GROUP: &str = "swarm";
 /// Calls that wait for a free handler.
 const BACKLOG: usize = 1024;
 
+/// More about an endpoint for its statistics (ADR-32, `data`), by its name.
+pub type StatsData = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+
 /// What a service says of itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// Its name.
     pub name: &'static str,
@@ -37,6 +40,8 @@ pub struct Options {
     pub version: &'static str,
     /// What it is for.
     pub description: &'static str,
+    /// What its statistics say beside counts and times.
+    pub stats_data: StatsData,
 }
 
 /// One endpoint of a service.
@@ -306,6 +311,7 @@ impl Verb {
             id,
             version,
             description,
+            stats_data,
         } = &shared.options;
         let mut answer = json!({ "name": name, "id": id, "version": version, "metadata": {} });
         let more = match self {
@@ -318,7 +324,7 @@ impl Verb {
             Self::Stats => json!({
                 "type": "io.nats.micro.v1.stats_response",
                 "started": shared.started,
-                "endpoints": shared.endpoints.iter().map(|(endpoint, stats)| stats.describe(endpoint)).collect::<Vec<_>>(),
+                "endpoints": shared.endpoints.iter().map(|(endpoint, stats)| stats.describe(endpoint, stats_data(endpoint.name))).collect::<Vec<_>>(),
             }),
         };
         if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {

@@ -25,6 +25,9 @@ pub const DEAD: &str = "SWARM_DEAD";
 pub const AGENTS_BUCKET: &str = "swarm_agents";
 /// The stream of that bucket.
 pub const AGENTS_STREAM: &str = "KV_swarm_agents";
+/// Every stream, those of buckets among them.
+pub const STREAMS: [&str; 5] = [INBOX, RUNS, WORK, DEAD, AGENTS_STREAM];
+
 /// The coordinators' consumer on the inbox.
 pub const SUBMIT_CONSUMER: &str = "submit";
 /// The coordinators' consumer on journals.
@@ -102,6 +105,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
                 "subjects": [subjects::RUN_LOGS, subjects::JOURNALS],
                 "retention": "limits", "discard": "new", "max_bytes": 4096 * MIB,
                 "max_age": nanos(settings.retention), "max_msg_size": limits::MAX_RUN_MESSAGE, "allow_direct": true,
+                "allow_rollup_hdrs": true,
                 "republish": { "src": subjects::RUN_LOGS, "dest": subjects::EVENT_REPUBLISH },
                 "duplicate_window": nanos(Duration::from_secs(120).min(settings.retention)),
             }),
@@ -189,6 +193,16 @@ pub enum TopologyError {
         #[source]
         error: ApiError,
     },
+    /// Somebody else's stream has the name of one of ours.
+    #[error(
+        "the stream {name} on the NATS server is not Swarm's (its subjects are {subjects}): rename or remove it, `nats stream rm {name}`, or use another server or account"
+    )]
+    Foreign {
+        /// The stream.
+        name: &'static str,
+        /// What it captures.
+        subjects: String,
+    },
     /// An answer that is not understood.
     #[error("the NATS server's answer about {what} is not understood: {detail}")]
     Garbled {
@@ -197,6 +211,15 @@ pub enum TopologyError {
         /// Why.
         detail: String,
     },
+}
+
+impl TopologyError {
+    /// Whether there is no such stream or consumer.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { error, .. }
+            if [api::STREAM_NOT_FOUND, api::CONSUMER_NOT_FOUND].contains(&error.err_code))
+    }
 }
 
 /// What was found and done.
@@ -298,6 +321,9 @@ impl Bus {
             }
             Err(error) => return Err(error),
         };
+        if let Some(subjects) = foreign_subjects(&wanted.config, &actual) {
+            return Err(TopologyError::Foreign { name, subjects });
+        }
         let differing = differences(&wanted.config, &actual);
         if differing.is_empty() {
             return Ok(Applied::Same);
@@ -406,7 +432,7 @@ impl Bus {
             })
     }
 
-    async fn api<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn api<T: serde::de::DeserializeOwned>(
         &self,
         subject: &str,
         body: &Value,
@@ -441,6 +467,19 @@ fn note(report: &mut Report, what: String, outcome: Applied) {
         Applied::Drifted(how) => report.drift.push(format!("{what}: {how}")),
         Applied::Same => {}
     }
+}
+
+/// The subjects of a stream that was found, when it shares none with the one that should be there.
+fn foreign_subjects(wanted: &Value, actual: &Map<String, Value>) -> Option<String> {
+    let list = |value: Option<&Value>| -> Vec<String> {
+        let subjects = value.and_then(Value::as_array).into_iter().flatten();
+        subjects
+            .filter_map(|subject| subject.as_str().map(str::to_owned))
+            .collect()
+    };
+    let (ours, theirs) = (list(wanted.get("subjects")), list(actual.get("subjects")));
+    let shared = theirs.iter().any(|subject| ours.contains(subject));
+    (!shared).then(|| theirs.join(", "))
 }
 
 /// The fields of `wanted` that `actual` has otherwise; zero and absent are the same to the server.
@@ -497,6 +536,7 @@ mod tests {
             subjects::RESULT,
             subjects::RUNS,
             subjects::CANCEL,
+            subjects::EXPLAIN,
             subjects::AGENTS,
             subjects::REGISTER,
         ];

@@ -69,20 +69,35 @@ pub(crate) enum Command {
     /// Start what is missing, a NATS server and every role, and keep it running until Ctrl-C
     Up(UpArgs),
     /// Run a coordinator
-    Coordinator,
+    Coordinator(RoleArgs),
     /// Run a worker of one agent
     Agent {
         /// The agent, a name from the configuration
         name: String,
+        #[command(flatten)]
+        role: RoleArgs,
+    },
+    /// Ask a role that was started with --health whether it is ready; exits 0 or 1
+    Healthcheck {
+        /// Its address
+        address: SocketAddr,
     },
     /// Submit a task, show its progress, and print the answer
     Run(RunArgs),
-    /// List, show, watch and cancel runs
+    /// List, show, watch, explain, cancel and delete runs
     #[command(subcommand)]
     Runs(RunsCommand),
     /// Show the agents that are running
     #[command(subcommand)]
     Agents(AgentsCommand),
+}
+
+/// Flags of every role.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RoleArgs {
+    /// Answer /healthz, /readyz and /metrics over HTTP on this address
+    #[arg(long, env = "SWARM_HEALTH", value_name = "ADDRESS")]
+    pub(crate) health: Option<SocketAddr>,
 }
 
 /// `swarm up`.
@@ -201,6 +216,16 @@ pub(crate) enum RunsCommand {
     },
     /// Follow a run to its end
     Watch {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        run: RunRef,
+    },
+    /// Tell the story of a run: what happened, where its time went, and why it waits
+    Explain {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        run: RunRef,
+    },
+    /// Forget a run that has ended: its journals and its content
+    Delete {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
         run: RunRef,
     },

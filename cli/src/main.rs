@@ -18,6 +18,7 @@ mod config;
 mod connect;
 mod data_dir;
 mod exit;
+mod health;
 mod logging;
 mod output;
 mod progress;
@@ -49,8 +50,11 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
     let config = &loaded.config;
     match command {
         Command::Up(args) => up::up(&global, &loaded, args).await,
-        Command::Coordinator => roles::coordinator(&global, config).await,
-        Command::Agent { name } => roles::agent(&global, config, &name).await,
+        Command::Coordinator(role) => Box::pin(roles::coordinator(&global, config, &role)).await,
+        Command::Agent { name, role } => {
+            Box::pin(roles::agent(&global, config, &name, &role)).await
+        }
+        Command::Healthcheck { address } => health::check(address).await,
         Command::Run(args) => {
             let task = run::Task::read(args)?;
             run::run(&client(&global, config).await?, task, global.output).await
@@ -73,9 +77,9 @@ async fn client(global: &Global, config: &Config) -> Result<Client, Failure> {
 /// Roles say what they do; a command's own words are its output.
 fn default_level(command: &Command) -> &'static str {
     match command {
-        Command::Up(UpArgs { run: None, .. }) | Command::Coordinator | Command::Agent { .. } => {
+        Command::Up(UpArgs { run: None, .. }) | Command::Coordinator(_) | Command::Agent { .. } => {
             "info"
         }
-        Command::Up(_) | Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
+        _ => "warn",
     }
 }

@@ -14,17 +14,23 @@ use swarm_model::Ollama;
 use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, InstanceId};
 
-use crate::args::Global;
+use crate::args::{Global, RoleArgs};
 use crate::config::Config;
 use crate::connect::{ROLE_PATIENCE, connect};
 use crate::exit::{FAILED, Failure};
+use crate::health::Health;
 use crate::signals;
 
 /// Most tokens of one turn: an open-ended model may loop for many thousands.
 const NUM_PREDICT: u32 = 2048;
 
 /// Runs a coordinator until it is stopped.
-pub(crate) async fn coordinator(global: &Global, config: &Config) -> Result<(), Failure> {
+pub(crate) async fn coordinator(
+    global: &Global,
+    config: &Config,
+    role: &RoleArgs,
+) -> Result<(), Failure> {
+    let health = Health::serve(role.health).await?;
     let bus = connect(global, config, Role::Coordinator, ROLE_PATIENCE).await?;
     let instance = InstanceId::random();
     let options = swarm_coordinator::Options {
@@ -33,11 +39,14 @@ pub(crate) async fn coordinator(global: &Global, config: &Config) -> Result<(), 
         default_agents: config.runs.default_agents.clone(),
         summarizer: summarizer()?,
         total: config.runs.deadlines.total.0,
+        max_open: config.runs.max_open,
+        max_agents: config.mcp.max_agents,
         topology: topology_settings(config),
         drain: config.runs.drain.0.min(Duration::from_secs(5)),
     };
     let started = Coordinator::start(bus, options).await;
     let coordinator = started.map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    health.ready_when(coordinator.readiness());
     tracing::info!(%instance, agents = config.agents.len(), "the coordinator is ready");
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
@@ -50,8 +59,14 @@ pub(crate) async fn coordinator(global: &Global, config: &Config) -> Result<(), 
 }
 
 /// Runs a worker of one agent until it is stopped.
-pub(crate) async fn agent(global: &Global, config: &Config, name: &str) -> Result<(), Failure> {
+pub(crate) async fn agent(
+    global: &Global,
+    config: &Config,
+    name: &str,
+    role: &RoleArgs,
+) -> Result<(), Failure> {
     let profile = profile(config, name)?;
+    let health = Health::serve(role.health).await?;
     let options = swarm_model::Options {
         num_ctx: config.ollama.num_ctx,
         ..swarm_model::Options::new(parse_hosts(config)?)
@@ -69,9 +84,8 @@ pub(crate) async fn agent(global: &Global, config: &Config, name: &str) -> Resul
         attempt_deadline: config.runs.deadlines.attempt.0,
         work_ack_wait: config.nats.work_ack_wait.0,
     };
-    let model = options.profile.settings.model.clone();
-    let worker = Worker::new(bus, Arc::new(ollama.clone()), options);
-    tokio::spawn(look_at_hosts(ollama, model, worker.mark_simulated()));
+    let worker = Worker::new(bus, Arc::new(ollama), options);
+    health.ready_when(worker.readiness());
     tracing::info!(agent = name, %instance, "the agent is ready");
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
@@ -168,26 +182,6 @@ pub(crate) fn parse_hosts(config: &Config) -> Result<Vec<url::Url>, Failure> {
             .map_err(|error| Failure::usage(format!("ollama.hosts: `{host}`: {error}")))
     };
     config.ollama.hosts.iter().map(parse).collect()
-}
-
-/// Says early what would fail later, and marks simulated models on the card.
-async fn look_at_hosts(ollama: Ollama, model: String, mark: impl Fn(bool)) {
-    for report in ollama.probe().await {
-        match report.outcome {
-            Ok(host) => {
-                if host.simulated {
-                    tracing::warn!(host = %report.url, "this model host is a simulator: every answer is SIMULATED");
-                    mark(true);
-                }
-                if !host.has_model(&model) {
-                    tracing::warn!(host = %report.url, "model {model} is not there: run `ollama pull {model}`");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(host = %report.url, error = chain(&error), "the model host is not reachable")
-            }
-        }
-    }
 }
 
 fn host_name() -> String {

@@ -1,10 +1,12 @@
 //! `swarm runs …` and `swarm agents …`.
 
+use std::time::Duration;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use swarm_client::Client;
 use swarm_protocol::card::Card;
-use swarm_protocol::endpoint::{AgentsRequest, RunsRequest};
+use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, TimeSpent};
 use swarm_protocol::summary::WaitKind;
 use swarm_protocol::{Code, RunRef, RunState, Span, Summary, Timestamp};
 
@@ -52,6 +54,22 @@ pub(crate) async fn runs(
         RunsCommand::Watch { run } => {
             let run = client.resolve(&run).await?;
             watch::to_the_end(client, run, format).await
+        }
+        RunsCommand::Explain { run } => {
+            let explanation = client.explain(&run).await?;
+            match format {
+                Format::Json => output::document(&explanation),
+                Format::Text => tell(&explanation),
+            }
+            Ok(())
+        }
+        RunsCommand::Delete { run } => {
+            let reply = client.delete(&run).await?;
+            match format {
+                Format::Json => output::document(&reply),
+                Format::Text => output::data(&format!("{} deleted", reply.run)),
+            }
+            Ok(())
         }
         RunsCommand::Cancel { run, reason } => {
             let reply = client.cancel(&run, reason).await?;
@@ -111,6 +129,30 @@ async fn show(client: &Client, run: &RunRef, format: Format) -> Result<(), Failu
     }
 }
 
+/// A story for a person: a line each with time of day, how long it took, and what.
+fn tell(explanation: &Explanation) {
+    output::data(&format!("run {}", explanation.run));
+    for line in &explanation.story {
+        let took = line
+            .took_ms
+            .map(|ms| coarse(Duration::from_millis(ms)))
+            .unwrap_or_default();
+        output::data(&format!(
+            "{}  {took:>7}  {}",
+            line.at.time_of_day(),
+            line.what
+        ));
+    }
+    let TimeSpent {
+        waiting_ms,
+        model_ms,
+        tool_ms,
+    } = explanation.time;
+    let [waiting, model, tool] =
+        [waiting_ms, model_ms, tool_ms].map(|ms| coarse(Duration::from_millis(ms)));
+    output::data(&format!("waiting {waiting}, models {model}, tools {tool}"));
+}
+
 fn describe(summary: &Summary) {
     output::data(&format!("run        {}", summary.run));
     output::data(&format!("task       {}", output::line(&summary.task, 80)));
@@ -146,7 +188,7 @@ fn waiting_for(summary: &Summary) -> Option<String> {
     let name = waiting.name.clone().unwrap_or_default();
     Some(match waiting.kind {
         WaitKind::Agent => format!("agent {name}: start it with `swarm agent {name}`"),
-        WaitKind::Host => format!("host {name}"),
+        WaitKind::Host => format!("model host {name}: start `ollama serve` there"),
         WaitKind::Approval => "an approval".to_owned(),
         WaitKind::Retry => "the next attempt".to_owned(),
         WaitKind::Time => "a time".to_owned(),
@@ -188,8 +230,8 @@ fn table(header: &[&str]) -> Table {
 }
 
 /// A length of time for a person: two units at most.
-pub(crate) fn coarse(span: std::time::Duration) -> String {
-    if span < std::time::Duration::from_secs(10) {
+pub(crate) fn coarse(span: Duration) -> String {
+    if span < Duration::from_secs(10) {
         return format!("{:.1}s", span.as_secs_f64());
     }
     let text = Span::from_secs(span.as_secs()).to_string();

@@ -187,6 +187,8 @@ impl Team<'_> {
             command.arg("--creds").arg(creds);
         }
         self.home.forget_passwords(&mut command);
+        // One address for all of them would serve the first alone.
+        command.env_remove("SWARM_HEALTH");
         let own = swarm_bus::connection::password_variable(role);
         let visible = self
             .environment

@@ -67,6 +67,7 @@ fn show(progress: &mut Progress, event: &Event) {
             progress.end(&ended.task, ended.answer.status, &outcome(&ended.answer));
         }
         Body::Canceling(_) => progress.say("canceling"),
+        Body::Deleted(_) => progress.say("deleted"),
         Body::Rejected(_) | Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
     }
     if let Some(result) = event.body.result() {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use swarm_bus::connection::RequestError;
 use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
 use swarm_protocol::endpoint::{
-    AgentsReply, AgentsRequest, OpenError, RunRequestBody, RunsReply, RunsRequest, StateReply,
+    AgentsReply, AgentsRequest, DeleteReply, Explanation, OpenError, RunRequestBody, RunsReply,
+    RunsRequest, StateReply,
 };
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
@@ -131,6 +132,36 @@ impl Client {
             reason,
         };
         read(&self.call(subjects::CANCEL, &body, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// The story of a run, where its time went, and why it waits.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn explain(&self, run: &RunRef) -> Result<Explanation, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason: None,
+        };
+        read(
+            &self
+                .call(subjects::EXPLAIN, &body, ENDPOINT_TIMEOUT)
+                .await?,
+        )
+    }
+
+    /// Forgets a run that has ended: its journals and its content.
+    ///
+    /// # Errors
+    /// When there is no such run, or it is open.
+    pub async fn delete(&self, run: &RunRef) -> Result<DeleteReply, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason: None,
+        };
+        read(&self.call(subjects::DELETE, &body, ENDPOINT_TIMEOUT).await?)
     }
 
     /// Live agent instances.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use swarm_bus::{Bus, Incoming, Subscription};
 use swarm_protocol::chunk::Chunk;
-use swarm_protocol::event::Event;
+use swarm_protocol::event::{Body, Event};
 use swarm_protocol::{RunId, TaskId, subjects};
 
 use crate::ClientError;
@@ -73,7 +73,8 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Option<Update>, ClientError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.ended |= event.body.result().is_some();
+                self.ended |=
+                    event.body.result().is_some() || matches!(event.body, Body::Deleted(_));
                 return Ok(Some(Update::Event(Box::new(event))));
             }
             if self.ended {

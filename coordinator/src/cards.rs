@@ -8,7 +8,7 @@ use swarm_bus::cards::{Change, read_change};
 use swarm_bus::watch::{Watch, WatchError};
 use swarm_bus::{Bus, topology};
 use swarm_protocol::card::Card;
-use swarm_protocol::{AgentName, Timestamp};
+use swarm_protocol::{InstanceId, Timestamp};
 
 /// Pause before a broken watch is set up again.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
@@ -51,9 +51,10 @@ impl Cards {
             .collect()
     }
 
-    /// Whether an instance of this agent is live.
-    pub(crate) fn has(&self, agent: &AgentName) -> bool {
-        self.all().iter().any(|card| card.agent == *agent)
+    /// How many other instances are live.
+    pub(crate) fn others(&self, instance: &InstanceId) -> usize {
+        let all = self.all();
+        all.iter().filter(|card| card.instance != *instance).count()
     }
 }
 

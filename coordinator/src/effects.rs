@@ -107,6 +107,7 @@ impl Shared {
             delivery: None,
             instance: self.options.instance.clone(),
             at: Timestamp::now(),
+            turn_ms: None,
             body: Body::Canceled(Box::new(answer)),
         };
         let fence = subjects::journal_fence(run, task);
@@ -153,9 +154,12 @@ impl Shared {
         if !subjects::is_inbox(inbox) {
             return;
         }
-        let Some(message) = ask_reply(inbox, result, trace) else {
+        let Some(mut message) = ask_reply(inbox, result, trace) else {
             return;
         };
+        if let Some(held) = self.admission.held() {
+            message = message.header(headers::HELD, held);
+        }
         if let Err(error) = self.bus.send(message).await {
             tracing::warn!(%error, run = %result.run, "an answer was not sent");
         }

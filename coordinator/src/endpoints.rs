@@ -1,7 +1,9 @@
 //! The micro service `swarm`: a file per endpoint.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::json;
 use swarm_bus::Bus;
 use swarm_bus::connection::RequestError;
 use swarm_bus::service::{Call, Endpoint, Options, Service};
@@ -11,15 +13,19 @@ use swarm_protocol::{InstanceId, subjects};
 use tokio_util::task::TaskTracker;
 
 use crate::Shared;
+use crate::admission::Admission;
+use crate::index::Index;
 
 mod agents;
 mod ask;
 mod cancel;
+mod delete;
+mod explain;
 mod register;
 mod result;
 mod runs;
 
-const ENDPOINTS: [Endpoint; 7] = [
+const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         name: "ask",
         subject: subjects::ASK,
@@ -37,8 +43,16 @@ const ENDPOINTS: [Endpoint; 7] = [
         subject: subjects::RUNS,
     },
     Endpoint {
+        name: "explain",
+        subject: subjects::EXPLAIN,
+    },
+    Endpoint {
         name: "cancel",
         subject: subjects::CANCEL,
+    },
+    Endpoint {
+        name: "delete",
+        subject: subjects::DELETE,
     },
     Endpoint {
         name: "agents",
@@ -51,12 +65,27 @@ const ENDPOINTS: [Endpoint; 7] = [
 ];
 
 /// Begins to take calls.
-pub(crate) async fn serve(bus: &Bus, instance: &InstanceId) -> Result<Service, RequestError> {
+pub(crate) async fn serve(
+    bus: &Bus,
+    instance: &InstanceId,
+    index: Index,
+    admission: Arc<Admission>,
+) -> Result<Service, RequestError> {
+    let about_runs = move || {
+        let by_state = index.by_state();
+        let by_state: BTreeMap<&str, u64> = by_state
+            .iter()
+            .map(|(state, count)| (state.as_str(), *count))
+            .collect();
+        let held = admission.held().map(|held| held.to_string());
+        json!({ "open": index.open(), "by_state": by_state, "held": held })
+    };
     let options = Options {
         name: SERVICE,
         id: instance.to_string(),
         version: env!("CARGO_PKG_VERSION"),
         description: "Submit tasks to a team of local agents, and ask for runs and agents",
+        stats_data: Arc::new(move |endpoint| (endpoint == "runs").then(&about_runs)),
     };
     Service::start(bus, options, &ENDPOINTS).await
 }
@@ -95,7 +124,9 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "ask" | "ask-target" => ask::answer(&shared, call).await,
         "result" => result::answer(&shared, call).await,
         "runs" => runs::answer(&shared, call).await,
+        "explain" => explain::answer(&shared, call).await,
         "cancel" => cancel::answer(&shared, call).await,
+        "delete" => delete::answer(&shared, call).await,
         "agents" => agents::answer(&shared, call).await,
         "register" => register::answer(&shared, call).await,
         other => tracing::error!(endpoint = other, "no such endpoint"),

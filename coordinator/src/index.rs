@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use swarm_bus::watch::{Content, Watch, WatchError, Watched};
 use swarm_bus::{Bus, topology};
+use swarm_protocol::metrics as names;
 use swarm_protocol::summary::Stored;
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, headers, subjects};
 use tokio::sync::Notify;
@@ -17,6 +18,7 @@ const WATCH_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
     inner: Arc<Mutex<Inner>>,
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +27,36 @@ struct Inner {
     /// By submission, for lists.
     by_time: BTreeMap<(i64, RunId), ()>,
     by_submission: HashMap<u64, RunId>,
+    by_state: HashMap<RunState, u64>,
     waiting: HashMap<RunId, Arc<Notify>>,
+}
+
+impl Inner {
+    fn remove(&mut self, run: RunId) {
+        let Some(known) = self.runs.remove(&run) else {
+            return;
+        };
+        let summary = &known.stored.summary;
+        self.by_time
+            .remove(&(summary.submitted_at.as_millis(), run));
+        if let Some(submission) = summary.seq {
+            self.by_submission.remove(&submission);
+        }
+        self.count(Some(summary.state), None);
+    }
+
+    fn count(&mut self, before: Option<RunState>, now: Option<RunState>) {
+        if let Some(count) = before.and_then(|state| self.by_state.get_mut(&state)) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(state) = now {
+            *self.by_state.entry(state).or_default() += 1;
+        }
+        for state in before.into_iter().chain(now) {
+            let count = self.by_state.get(&state).copied().unwrap_or_default();
+            metrics::gauge!(names::RUNS, "state" => state.as_str()).set(count as f64);
+        }
+    }
 }
 
 /// A run in the index.
@@ -45,7 +76,12 @@ impl Index {
         if inner.runs.get(&run).is_some_and(|known| known.seq >= seq) {
             return;
         }
-        let ended = stored.summary.state.is_terminal();
+        if stored.deleted {
+            return inner.remove(run);
+        }
+        let state = stored.summary.state;
+        let before = inner.runs.get(&run).map(|known| known.stored.summary.state);
+        inner.count(before, Some(state));
         inner
             .by_time
             .insert((stored.summary.submitted_at.as_millis(), run), ());
@@ -59,9 +95,34 @@ impl Index {
                 seq,
             },
         );
-        if let Some(waiting) = ended.then(|| inner.waiting.remove(&run)).flatten() {
+        if state.is_terminal()
+            && let Some(waiting) = inner.waiting.remove(&run)
+        {
             waiting.notify_waiters();
         }
+        if before.is_some_and(RunState::is_terminal) != state.is_terminal() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until a run has begun or ended since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Runs by state.
+    pub(crate) fn by_state(&self) -> HashMap<RunState, u64> {
+        self.lock().by_state.clone()
+    }
+
+    /// Runs that have not ended.
+    pub(crate) fn open(&self) -> u64 {
+        let inner = self.lock();
+        let open = inner
+            .by_state
+            .iter()
+            .filter(|(state, _)| !state.is_terminal());
+        open.map(|(_, count)| count).sum()
     }
 
     /// The run that somebody means.

@@ -5,12 +5,14 @@
 //!
 //! Any number of coordinators may run side by side: a CAS on the run's log makes one of them right, no leader does.
 //!
-//! Reading order: [`Coordinator`], then `runs` (transitions), `effects`, `submissions`, `journals`, `index`, `endpoints`.
+//! Reading order: [`Coordinator`], then `runs` (transitions), `effects`, `submissions`, `journals`, `index`,
+//! `admission`, `endpoints`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use swarm_bus::connection::RequestError;
+use swarm_bus::gate::{self, Gate};
 use swarm_bus::service::Service;
 use swarm_bus::topology::{self, Settings, TopologyError};
 use swarm_bus::watch::WatchError;
@@ -20,19 +22,24 @@ use swarm_protocol::{AgentName, InstanceId};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+mod admission;
 mod cards;
 mod effects;
 mod endpoints;
 mod index;
 mod journals;
 mod runs;
+mod store;
+mod story;
 mod submissions;
 mod sweep;
 mod team;
 
+use admission::Admission;
 use cards::Cards;
 use index::Index;
 use runs::Runs;
+use store::Store;
 use team::Roster;
 
 /// Transitions that one coordinator works on at once, of submissions and of journals each.
@@ -51,6 +58,10 @@ pub struct Options {
     pub summarizer: AgentName,
     /// From submission to end, when the submission says nothing.
     pub total: Duration,
+    /// Runs that may be open at once; further submissions wait in the inbox.
+    pub max_open: u64,
+    /// Instances of agents that may be live at once.
+    pub max_agents: u32,
     /// Streams and consumers.
     pub topology: Settings,
     /// How long running transitions may go on after the stop.
@@ -86,6 +97,8 @@ struct Shared {
     index: Index,
     cards: Cards,
     runs: Runs,
+    store: Store,
+    admission: Arc<Admission>,
     /// What goes on beside deliveries and calls: repeated signals.
     background: TaskTracker,
 }
@@ -105,9 +118,15 @@ impl Coordinator {
         let index = Index::default();
         index::follow(&bus, index.clone()).await?;
         let cards = Cards::follow(&bus).await?;
-        let service = endpoints::serve(&bus, &options.instance).await?;
-        let runs = Runs::default();
-        let background = TaskTracker::new();
+        let admission = Arc::new(Admission::new(options.max_open));
+        let service = endpoints::serve(
+            &bus,
+            &options.instance,
+            index.clone(),
+            Arc::clone(&admission),
+        )
+        .await?;
+
         let shared = Arc::new(Shared {
             bus,
             options,
@@ -115,10 +134,25 @@ impl Coordinator {
             roster,
             index,
             cards,
-            runs,
-            background,
+            runs: Runs::default(),
+            store: Store::default(),
+            admission,
+            background: TaskTracker::new(),
         });
+        shared.admit();
         Ok(Self { shared, service })
+    }
+
+    /// Whether this coordinator can work now; what it waits for otherwise.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let bus = self.shared.bus.clone();
+        move || {
+            if bus.is_connected() {
+                Ok(())
+            } else {
+                Err("the connection to NATS is lost".to_owned())
+            }
+        }
     }
 
     /// Works until the stop, then drains. Whether all transitions ended by themselves.
@@ -131,6 +165,7 @@ impl Coordinator {
             &shared,
             topology::INBOX,
             topology::SUBMIT_CONSUMER,
+            shared.admission.gate(),
             &shutdown,
             submissions::accept,
         );
@@ -138,12 +173,16 @@ impl Coordinator {
             &shared,
             topology::RUNS,
             topology::JOURNAL_CONSUMER,
+            gate::gate().1,
             &shutdown,
             journals::follow,
         );
         let calls = endpoints::answer(Arc::clone(&shared), service, shutdown.clone());
         let sweeping = sweep::run(Arc::clone(&shared), shutdown.clone());
-        let (submissions, journals, (), ()) = tokio::join!(submissions, journals, calls, sweeping);
+        let looking = store::watch(Arc::clone(&shared), shutdown.clone());
+        let admitting = admission::keep(Arc::clone(&shared), shutdown.clone());
+        let (submissions, journals, (), (), (), ()) =
+            tokio::join!(submissions, journals, calls, sweeping, looking, admitting);
         let clean = submissions? && journals?;
         shared.bus.flush().await;
         Ok(clean)
@@ -154,6 +193,7 @@ async fn consume<F>(
     shared: &Arc<Shared>,
     stream: &'static str,
     consumer: &str,
+    gate: Gate,
     shutdown: &Shutdown,
     work: fn(Arc<Shared>, Delivery) -> F,
 ) -> Result<bool, RequestError>
@@ -165,6 +205,7 @@ where
         consumer: consumer.to_owned(),
         slots: SLOTS,
         drain: shared.options.drain,
+        gate,
     };
     let for_work = Arc::clone(shared);
     work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| {

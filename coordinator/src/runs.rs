@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 use swarm_bus::{Outgoing, PublishError, ReadError, topology};
 use swarm_protocol::error::chain;
-use swarm_protocol::event::{Cause, Event};
+use swarm_protocol::event::{Body, Cause, Event};
+use swarm_protocol::metrics as names;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
 use swarm_workflow::{Context, Decision, FoldError, Input, State, decide, fold};
@@ -60,6 +61,15 @@ pub(crate) struct Loaded {
 pub(crate) struct Logged {
     pub(crate) event: Event,
     pub(crate) seq: u64,
+}
+
+fn measure(state: &State) {
+    if state.n == 1 {
+        metrics::counter!(names::RUNS_SUBMITTED).increment(1);
+    }
+    if state.phase.is_terminal() && !state.is_deleted() {
+        metrics::counter!(names::RUNS_ENDED, "state" => state.phase.as_str()).increment(1);
+    }
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Loaded>>>;
@@ -176,8 +186,14 @@ impl Shared {
             .map_err(|error| aside(error.to_string()))?
             .header(headers::SUMMARY, header)
             .expect_last(&subject, expected);
+        let message = match event.body {
+            // The log becomes this event alone.
+            Body::Deleted(_) => message.header(headers::ROLLUP, "sub"),
+            _ => message,
+        };
         let stored = self.bus.store_patiently(message).await?;
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
+        measure(&state);
         self.index.put(stored.seq, summary);
         Ok(Loaded {
             state,

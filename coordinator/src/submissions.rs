@@ -240,6 +240,10 @@ impl Shared {
         let Some(state) = state else {
             return Ok(Repeated::Done);
         };
+        if state.is_deleted() {
+            let message = format!("run {run} was deleted: use another id");
+            return Ok(Repeated::Conflict(ErrorBody::new(Code::Conflict, message)));
+        }
         if state.content_sha256() != submit.content_sha256 {
             return Ok(Repeated::Conflict(conflict(run)));
         }

@@ -1,5 +1,6 @@
 //! A chat with a model: what is asked, and the pieces its answer comes in.
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,20 @@ pub type ChatStream = BoxStream<'static, Result<ChatEvent, ChatError>>;
 pub trait ChatModel: Send + Sync {
     /// Asks for one turn.
     fn chat(&self, request: ChatRequest) -> ChatStream;
+
+    /// Looks whether a host answers, and whether it has the model. Takes 2 s at most.
+    ///
+    /// The error is [`ChatError::Connect`] when no host answers.
+    fn look(&self, model: &str) -> BoxFuture<'static, Result<Look, ChatError>>;
+}
+
+/// What a look at the hosts found, when one answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Whether one of those that answer has the model.
+    pub has_model: bool,
+    /// Whether one of them is a simulator.
+    pub simulated: bool,
 }
 
 /// Who says a message.

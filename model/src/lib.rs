@@ -11,7 +11,7 @@ pub mod error;
 pub mod ollama;
 
 pub use chat::{
-    ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Message, Role,
+    ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Look, Message, Role,
 };
 pub use error::ChatError;
 pub use ollama::{Deadlines, HostReport, HostState, Ollama, Options, OptionsError};

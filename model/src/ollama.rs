@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::time::timeout;
 
-use crate::chat::{ChatModel, ChatRequest, ChatStream};
+use crate::chat::{ChatModel, ChatRequest, ChatStream, Look};
 use crate::error::ChatError;
 
 mod cloud;
@@ -88,7 +88,41 @@ impl Ollama {
     }
 }
 
+/// What the reports of all hosts come to.
+fn combine(reports: Vec<HostReport>, model: &str) -> Result<Look, ChatError> {
+    let (mut answering, mut silent, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    for HostReport { url, outcome } in reports {
+        match outcome {
+            Ok(host) => answering.push(host),
+            Err(ChatError::Connect { detail, .. }) => {
+                silent.push(url);
+                details.push(detail);
+            }
+            Err(error) => {
+                silent.push(url);
+                details.push(error.to_string());
+            }
+        }
+    }
+    if answering.is_empty() {
+        let detail = details.join("; ");
+        return Err(ChatError::Connect {
+            hosts: silent,
+            detail,
+        });
+    }
+    Ok(Look {
+        has_model: answering.iter().any(|host| host.has_model(model)),
+        simulated: answering.iter().any(|host| host.simulated),
+    })
+}
+
 impl ChatModel for Ollama {
+    fn look(&self, model: &str) -> BoxFuture<'static, Result<Look, ChatError>> {
+        let (ollama, model) = (self.clone(), model.to_owned());
+        async move { combine(ollama.probe().await, &model) }.boxed()
+    }
+
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let shared = Arc::clone(&self.shared);
         let between_tokens = shared.deadlines.between_tokens;

@@ -51,6 +51,9 @@ pub struct Card {
     /// Why it is paused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// The model hosts that do not answer, while it is paused because of that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unreachable: Option<String>,
     /// Tasks it can do at once.
     pub slots: u32,
     /// Slots that are taken.

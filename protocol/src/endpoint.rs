@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::card::Card;
 use crate::error::{Code, ErrorBody};
 use crate::ids::{AgentName, RunId, RunRef};
-use crate::summary::{RunState, Summary};
-use crate::time::Span;
+use crate::summary::{RunState, Summary, WaitingFor};
+use crate::time::{Span, Timestamp};
 
 /// Name of the micro service.
 pub const SERVICE: &str = "swarm";
@@ -133,6 +133,50 @@ pub struct StateReply {
     pub run: RunId,
     /// Its state.
     pub state: RunState,
+}
+
+/// Reply of `explain`: the story of a run, and where its time went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// The run.
+    pub run: RunId,
+    /// What happened, oldest first; of an open run the last line says what it waits for.
+    pub story: Vec<StoryLine>,
+    /// Where the time went.
+    pub time: TimeSpent,
+    /// What it waits for, when that is something that somebody could mend.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waiting_for: Option<WaitingFor>,
+}
+
+/// One line of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoryLine {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: String,
+    /// How long it took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub took_ms: Option<u64>,
+}
+
+/// Where the time of a run went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeSpent {
+    /// Time in which none of its tasks was at work.
+    pub waiting_ms: u64,
+    /// Time in models, added up over its tasks, which may overlap.
+    pub model_ms: u64,
+    /// Time in tools, added up over its tasks.
+    pub tool_ms: u64,
+}
+
+/// Reply of `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeleteReply {
+    /// The run that was.
+    pub run: RunId,
 }
 
 /// `agents`: which cards to list; all fields may be left out.

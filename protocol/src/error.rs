@@ -110,6 +110,8 @@ codes! {
     Conflict "SW-CONFLICT" 409 false,
     /// Another kind of agent has this name.
     AgentConflict "SW-AGENT-CONFLICT" 409 false,
+    /// As many agent instances are live as may be.
+    TooManyAgents "SW-TOO-MANY-AGENTS" 429 true,
     /// Too large.
     TooLarge "SW-TOO-LARGE" 413 false,
     /// A reply subject that is no inbox.

@@ -7,6 +7,7 @@ use crate::answer::{Answer, RunResult};
 use crate::definition::Definition;
 use crate::ids::{InstanceId, RunId, TaskId};
 use crate::submission::Submission;
+use crate::summary::RunState;
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -75,6 +76,8 @@ pub enum Body {
     Failed(Box<RunResult>),
     /// The run ended by a cancel.
     Canceled(Box<RunResult>),
+    /// The run was forgotten: its log is this event alone, which keeps its number.
+    Deleted(Deleted),
 }
 
 impl Body {
@@ -90,6 +93,7 @@ impl Body {
             Self::Completed(_) => "completed",
             Self::Failed(_) => "failed",
             Self::Canceled(_) => "canceled",
+            Self::Deleted(_) => "deleted",
         }
     }
 
@@ -154,6 +158,17 @@ pub struct Canceling {
     /// What the person who canceled said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+}
+
+/// Data of `deleted`: nothing of what the run was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deleted {
+    /// How the run had ended.
+    pub state: RunState,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// SHA-256 of payload and target.
+    pub content_sha256: String,
 }
 
 /// What an event asks the coordinator to do; doing it twice changes nothing.

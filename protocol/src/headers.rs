@@ -22,3 +22,9 @@ pub const EXPECTED_LAST_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Sub
 pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
 /// One line about a service error.
 pub const ERROR: &str = "Nats-Service-Error";
+
+/// On answers of `ask`: why new submissions stay in the inbox now.
+pub const HELD: &str = "Swarm-Held";
+
+/// What a message replaces: `sub` for all that stands on its subject.
+pub const ROLLUP: &str = "Nats-Rollup";

@@ -31,6 +31,10 @@ pub struct Entry {
     pub instance: InstanceId,
     /// When.
     pub at: Timestamp,
+    /// Of an entry that ends an attempt with an answer: how long its last turn took, which has no entry of its own, in
+    /// milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub turn_ms: Option<u64>,
     /// What: `type` and `data`.
     #[serde(flatten)]
     pub body: Body,

@@ -4,7 +4,8 @@
 //! know how anything is sent or stored: no I/O, no tokio. Subjects are built here and nowhere else.
 //!
 //! Reading order: [`ids`], [`subjects`], [`submission`], [`event`], [`work`], [`journal`], [`answer`], [`summary`],
-//! [`endpoint`], [`chunk`], [`card`], [`dead`], [`error`]; [`time`], [`trace`], [`headers`] and [`limits`] serve them all.
+//! [`endpoint`], [`chunk`], [`card`], [`dead`], [`error`]; [`time`], [`trace`], [`headers`], [`limits`] and [`metrics`]
+//! serve them all.
 
 pub mod answer;
 pub mod card;
@@ -18,6 +19,7 @@ pub mod headers;
 pub mod ids;
 pub mod journal;
 pub mod limits;
+pub mod metrics;
 pub mod schemas;
 pub mod subjects;
 pub mod submission;

@@ -28,6 +28,8 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("run-request", schema::<endpoint::RunRequestBody>()),
         ("runs-request", schema::<endpoint::RunsRequest>()),
         ("runs", schema::<endpoint::RunsReply>()),
+        ("explain", schema::<endpoint::Explanation>()),
+        ("delete", schema::<endpoint::DeleteReply>()),
         ("state", schema::<endpoint::StateReply>()),
         ("agents-request", schema::<endpoint::AgentsRequest>()),
         ("agents", schema::<endpoint::AgentsReply>()),

@@ -34,8 +34,12 @@ pub const ASK_TARGET: &str = "swarm.ask.>";
 pub const RESULT: &str = "swarm.result";
 /// The endpoint that lists runs.
 pub const RUNS: &str = "swarm.runs";
+/// The endpoint that tells the story of a run.
+pub const EXPLAIN: &str = "swarm.explain";
 /// The endpoint that cancels a run.
 pub const CANCEL: &str = "swarm.cancel";
+/// The endpoint that forgets a run.
+pub const DELETE: &str = "swarm.delete";
 /// The endpoint that lists agents.
 pub const AGENTS: &str = "swarm.agents";
 /// The endpoint that announces an instance.
@@ -100,6 +104,12 @@ pub fn run_of_log(subject: &str) -> Option<RunId> {
 #[must_use]
 pub fn journal(run: RunId, task: &TaskId, leaf: Leaf) -> String {
     format!("swarm.run.{run}.task.{task}.{}", leaf.token())
+}
+
+/// The journals of all tasks of a run.
+#[must_use]
+pub fn journals_of(run: RunId) -> String {
+    format!("swarm.run.{run}.task.>")
 }
 
 /// All leaves of a task's journal: what its fence is about.

@@ -139,6 +139,9 @@ pub struct Stored {
     pub live: Vec<AgentName>,
     /// When the event was decided.
     pub at: Timestamp,
+    /// Whether the run was deleted: lists leave it out.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deleted: bool,
 }
 
 impl Stored {
@@ -193,6 +196,7 @@ mod tests {
             },
             live: vec!["research_agent".parse().unwrap()],
             at: Timestamp::from_millis(2),
+            deleted: false,
         };
         let header = stored.to_header().unwrap();
         assert!(header.is_ascii() && !header.contains(['\r', '\n']));

@@ -39,6 +39,12 @@ impl Timestamp {
         self.0.as_millisecond()
     }
 
+    /// The time of day in UTC, to the millisecond: `14:11:35.149`.
+    #[must_use]
+    pub fn time_of_day(self) -> String {
+        self.0.strftime("%H:%M:%S%.3f").to_string()
+    }
+
     /// This time and `span` more.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {

@@ -1,7 +1,9 @@
 //! What an input decides: the next event of a run, or nothing.
 
 use swarm_protocol::definition::{Action, Step};
-use swarm_protocol::event::{Accepted, Body, Canceling, Cause, Effect, Event, Rejected, StepEnded};
+use swarm_protocol::event::{
+    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
+};
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::{
     Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission,
@@ -61,6 +63,8 @@ pub enum Input<'a> {
         /// What they said.
         reason: Option<String>,
     },
+    /// Somebody asked to forget it.
+    Delete,
 }
 
 /// What an input decides.
@@ -78,6 +82,7 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
     let event = match (state, input) {
         (None, Input::Submit(submit, team)) => Some(begin(submit, team, context)),
         (None, _) | (Some(_), Input::Submit(..)) => None,
+        (Some(state), Input::Delete) => delete(state, context),
         (Some(state), _) if state.phase.is_terminal() => None,
         (
             Some(state),
@@ -199,6 +204,23 @@ fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Eve
         context,
         Body::Canceling(Canceling { reason }),
         effects,
+    ))
+}
+
+fn delete(state: &State, context: Context) -> Option<Event> {
+    if !state.phase.is_terminal() || state.is_deleted() {
+        return None;
+    }
+    let deleted = Deleted {
+        state: state.phase,
+        submitted_at: state.submitted_at(),
+        content_sha256: state.content_sha256().to_owned(),
+    };
+    Some(event(
+        state.n + 1,
+        context,
+        Body::Deleted(deleted),
+        Vec::new(),
     ))
 }
 

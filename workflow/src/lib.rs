@@ -13,7 +13,7 @@ pub mod work;
 
 pub use compile::{Team, compile};
 pub use decide::{Context, Decision, Input, Submit, decide};
-pub use state::{FoldError, State, fold};
+pub use state::{FoldError, State, fold, replay};
 pub use work::work_for;
 
 #[cfg(test)]

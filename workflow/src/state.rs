@@ -1,7 +1,9 @@
 //! The state of a run, folded from its log.
 
 use swarm_protocol::definition::{Action, Step};
-use swarm_protocol::event::{Accepted, Body, Canceling, Cause, Effect, Event, Rejected, StepEnded};
+use swarm_protocol::event::{
+    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
+};
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::summary::{Stored, Summary};
 use swarm_protocol::{AgentName, Answer, RunId, RunResult, RunState, TaskId, Timestamp};
@@ -38,6 +40,8 @@ pub enum Origin {
     Accepted(Box<Accepted>),
     /// With one that was refused.
     Rejected(Box<Rejected>),
+    /// That is forgotten.
+    Deleted(Deleted),
 }
 
 /// One task of a run.
@@ -96,7 +100,23 @@ impl State {
     pub fn accepted(&self) -> Option<&Accepted> {
         match &self.origin {
             Origin::Accepted(accepted) => Some(accepted),
-            Origin::Rejected(_) => None,
+            Origin::Rejected(_) | Origin::Deleted(_) => None,
+        }
+    }
+
+    /// Whether the run was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.origin, Origin::Deleted(_))
+    }
+
+    /// When it was submitted; of a rejected run, when it was rejected.
+    #[must_use]
+    pub fn submitted_at(&self) -> Timestamp {
+        match &self.origin {
+            Origin::Accepted(accepted) => accepted.submitted_at,
+            Origin::Rejected(_) => self.at,
+            Origin::Deleted(deleted) => deleted.submitted_at,
         }
     }
 
@@ -113,6 +133,7 @@ impl State {
         match &self.origin {
             Origin::Accepted(accepted) => &accepted.content_sha256,
             Origin::Rejected(rejected) => &rejected.content_sha256,
+            Origin::Deleted(deleted) => &deleted.content_sha256,
         }
     }
 
@@ -155,12 +176,13 @@ impl State {
     /// The state in one line, as the header of the last event holds it.
     #[must_use]
     pub fn summary(&self) -> Stored {
-        let (task, submitted_at, deadline) = match &self.origin {
+        let (task, deadline) = match &self.origin {
             Origin::Accepted(accepted) => {
                 let task = accepted.submission.task.as_deref().unwrap_or_default();
-                (task, accepted.submitted_at, Some(accepted.deadline))
+                (task, Some(accepted.deadline))
             }
-            Origin::Rejected(rejected) => (rejected.task.as_str(), self.at, None),
+            Origin::Rejected(rejected) => (rejected.task.as_str(), None),
+            Origin::Deleted(_) => ("", None),
         };
         let ended = self.phase.is_terminal();
         let labels = self
@@ -174,7 +196,7 @@ impl State {
             waiting_for: None,
             deadline: deadline.filter(|_| !ended),
             unconfirmed: self.unconfirmed(),
-            submitted_at,
+            submitted_at: self.submitted_at(),
             ended_at: ended.then_some(self.at),
             labels,
             retry_of: None,
@@ -183,6 +205,7 @@ impl State {
             summary,
             live: self.live_agents(),
             at: self.at,
+            deleted: self.is_deleted(),
         }
     }
 
@@ -239,6 +262,18 @@ impl State {
     }
 }
 
+/// The state after all events of a log.
+///
+/// # Errors
+/// When the log tells no story.
+pub fn replay(events: &[Event]) -> Result<State, FoldError> {
+    let mut state = None;
+    for event in events {
+        state = Some(fold(state, event)?);
+    }
+    state.ok_or(FoldError::Beginning("nothing"))
+}
+
 /// The state after one more event.
 ///
 /// # Errors
@@ -253,6 +288,12 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
             found: event.n,
         });
     }
+    if let Body::Deleted(deleted) = &event.body
+        && state.phase.is_terminal()
+        && !state.is_deleted()
+    {
+        return Ok(forgotten(event, deleted));
+    }
     if state.phase.is_terminal() {
         return Err(FoldError::Order {
             event: event.body.name(),
@@ -260,7 +301,7 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
         });
     }
     match &event.body {
-        Body::Accepted(_) | Body::Rejected(_) => {
+        Body::Accepted(_) | Body::Rejected(_) | Body::Deleted(_) => {
             return Err(FoldError::Order {
                 event: event.body.name(),
                 state: state.phase,
@@ -283,7 +324,26 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
     Ok(state)
 }
 
+/// A deleted run: all that is left of it.
+fn forgotten(event: &Event, deleted: &Deleted) -> State {
+    State {
+        run: event.run,
+        n: event.n,
+        at: event.at,
+        origin: Origin::Deleted(deleted.clone()),
+        phase: deleted.state,
+        tasks: Vec::new(),
+        cancel_reason: None,
+        result: None,
+        last: (event.cause.clone(), event.effects.clone()),
+        submission_seq: None,
+    }
+}
+
 fn begin(event: &Event) -> Result<State, FoldError> {
+    if let Body::Deleted(deleted) = &event.body {
+        return Ok(forgotten(event, deleted));
+    }
     if event.n != 1 {
         return Err(FoldError::Gap {
             last: 0,

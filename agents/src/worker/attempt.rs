@@ -13,9 +13,11 @@ use swarm_protocol::chunk::Kind;
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::{Body, Entry, ModelTurn};
 use swarm_protocol::limits::MAX_INLINE;
+use swarm_protocol::metrics as names;
 use swarm_protocol::work::Work;
 use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Usage, Version, subjects};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::chunks::ChunkWriter;
@@ -29,6 +31,9 @@ const HAND_BACK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Pause before work is tried again whose journal could not be read or written.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Deliveries of an attempt that may end because no model host answers; then it fails.
+const MOST_WAITS: u64 = 10;
 
 /// How an attempt is settled.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ enum Interruption {
     Canceled,
     /// The worker is stopped.
     HandedBack,
+    /// No model host answers.
+    HostDown,
     /// The journal cannot be read or written now.
     Trouble(String),
 }
@@ -72,8 +79,12 @@ pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
         task: task.clone(),
         attempt,
     });
-    tracing::debug!(%run, %task, attempt, delivery = delivery.position().delivery, "took work");
-    match Attempt::new(&shared, work, &delivery).settle().await {
+    let agent = work.agent.to_string();
+    metrics::counter!(names::ATTEMPTS, "agent" => agent.clone()).increment(1);
+    let span = tracing::info_span!("attempt", agent, %run, %task, attempt, delivery = delivery.position().delivery);
+    span.in_scope(|| tracing::debug!("took work"));
+    let settling = Attempt::new(&shared, work, &delivery).settle();
+    match settling.instrument(span).await {
         Settlement::Ack => delivery.ack().await,
         Settlement::Abandon => delivery.abandon(),
         Settlement::Retry(after) => delivery.retry(after).await,
@@ -116,6 +127,8 @@ struct Attempt<'a> {
     chunks: ChunkWriter,
     /// Whether the journal has already turned out not to be empty.
     superseded: bool,
+    /// How long the last turn took, while no entry holds it.
+    unrecorded_turn_ms: Option<u64>,
 }
 
 impl<'a> Attempt<'a> {
@@ -144,6 +157,7 @@ impl<'a> Attempt<'a> {
             began: Instant::now(),
             chunks,
             superseded: false,
+            unrecorded_turn_ms: None,
         }
     }
 
@@ -168,9 +182,10 @@ impl<'a> Attempt<'a> {
                 Interruption::Superseded(Verdict::Lost) => return Settlement::Abandon,
                 // The end stands in the journal before the signal is sent; the next look finds it.
                 Interruption::Canceled => return self.settle_cancel().await,
+                Interruption::HostDown => return Settlement::Retry(TROUBLE_PAUSE),
                 Interruption::HandedBack => return Settlement::Retry(HAND_BACK_PAUSE),
                 Interruption::Trouble(detail) => {
-                    tracing::warn!(run = %self.work.run, task = %self.work.task, detail, "work is put off");
+                    tracing::warn!(detail, "work is put off");
                     return Settlement::Retry(TROUBLE_PAUSE);
                 }
             }
@@ -178,7 +193,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn settle_cancel(&self) -> Settlement {
-        tracing::info!(run = %self.work.run, task = %self.work.task, "canceled");
+        tracing::info!("canceled");
         match Journal::open(&self.shared.bus, self.claim.clone()).await {
             Ok((_, _, Verdict::Ended)) => Settlement::Ack,
             _ => Settlement::Retry(HAND_BACK_PAUSE),
@@ -219,10 +234,12 @@ impl<'a> Attempt<'a> {
                     Err(error) => self.failed(&agent, error),
                     Ok(turn) => {
                         agent.take(&turn);
+                        self.unrecorded_turn_ms = Some(turn.elapsed_ms);
                         // The last turn is recorded by the end itself.
                         if matches!(agent.step(), Step::Ask(_)) {
                             let entry = self.entry(Body::ModelTurn(turn));
                             journal.append(&entry, self.delivery.trace()).await?;
+                            self.unrecorded_turn_ms = None;
                         }
                         continue;
                     }
@@ -254,12 +271,37 @@ impl<'a> Attempt<'a> {
             }
         };
         Ok(match completion {
-            Ok(completion) => Ok(turn(model, completion, began.elapsed())),
+            Ok(completion) => Ok(self.finished(turn(model, completion, began.elapsed()))),
+            Err(ChatError::Connect { .. }) if self.may_wait() => {
+                shared.circuit.trip();
+                return Err(Interruption::HostDown);
+            }
             Err(error) => {
-                tracing::warn!(run = %self.work.run, task = %self.work.task, error = chain(&error), "the model failed");
+                tracing::warn!(error = chain(&error), "the model failed");
                 Err(model_error(&error))
             }
         })
+    }
+
+    /// An attempt that finds no model host goes back into the queue, until it has done so too often.
+    fn may_wait(&self) -> bool {
+        self.delivery.position().delivery <= MOST_WAITS
+    }
+
+    fn finished(&self, turn: ModelTurn) -> ModelTurn {
+        let agent = self.work.agent.to_string();
+        let labels = [("agent", agent), ("model", turn.model.clone())];
+        let usage = turn.usage;
+        metrics::histogram!(names::MODEL_SECONDS, &labels).record(turn.elapsed_ms as f64 / 1000.0);
+        for (direction, tokens) in [
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+        ] {
+            let [agent, model] = labels.clone();
+            let labels = [agent, model, ("direction", direction.to_owned())];
+            metrics::counter!(names::MODEL_TOKENS, &labels).increment(tokens);
+        }
+        turn
     }
 
     fn completed(&self, agent: &AgentLoop, text: String) -> Body {
@@ -306,6 +348,7 @@ impl<'a> Attempt<'a> {
             delivery: Some(self.claim.delivery),
             instance: self.shared.options.instance.clone(),
             at: Timestamp::now(),
+            turn_ms: body.answer().and(self.unrecorded_turn_ms),
             body,
         }
     }

@@ -1,5 +1,6 @@
 //! The card of an instance: registered with a coordinator, then written every heartbeat and when something changed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use swarm_bus::connection::RequestError;
 use swarm_bus::work_loop::Shutdown;
 use swarm_bus::{Bus, Outgoing, topology};
 use swarm_protocol::card::{Card, Running, State};
+use swarm_protocol::metrics as names;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{ErrorBody, Timestamp, headers, subjects};
 use tokio::sync::Notify;
@@ -29,6 +31,7 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Presence {
     card: Arc<Mutex<Card>>,
     changed: Arc<Notify>,
+    registered: Arc<AtomicBool>,
 }
 
 /// A task on the card; leaves it when dropped.
@@ -51,6 +54,7 @@ impl Presence {
             tools: Vec::new(),
             state: State::Ready,
             reason: None,
+            unreachable: None,
             slots: options.slots,
             busy: 0,
             tasks: Vec::new(),
@@ -64,11 +68,46 @@ impl Presence {
         Self {
             card: Arc::new(Mutex::new(card)),
             changed: Arc::new(Notify::new()),
+            registered: Arc::default(),
         }
     }
 
     pub(super) fn set_simulated(&self, simulated: bool) {
         self.change(|card| card.simulated = simulated);
+    }
+
+    /// Says that no work is taken because model hosts do not answer. Whether that is news.
+    pub(super) fn pause(&self, hosts: String, reason: String) -> bool {
+        let news = self.lock().unreachable.is_none();
+        self.change(|card| {
+            card.unreachable = Some(hosts);
+            card.reason = Some(reason);
+        });
+        news
+    }
+
+    /// Says that work is taken again.
+    pub(super) fn resume(&self) {
+        self.change(|card| {
+            card.unreachable = None;
+            card.reason = None;
+        });
+    }
+
+    /// Whether a coordinator has taken this instance, and nothing keeps it from work.
+    ///
+    /// # Errors
+    /// What it waits for.
+    pub(super) fn readiness(&self) -> Result<(), String> {
+        if !self.registered.load(Ordering::Relaxed) {
+            return Err(
+                "no coordinator has answered yet: start one with `swarm coordinator`".to_owned(),
+            );
+        }
+        match &self.lock().reason {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Shows a task on the card while the guard lives.
@@ -85,6 +124,7 @@ impl Presence {
         if let Err(refused) = self.register(bus).await {
             return refused;
         }
+        self.registered.store(true, Ordering::Relaxed);
         let mut stopping = false;
         loop {
             self.write(bus).await;
@@ -160,8 +200,12 @@ impl Presence {
             let mut card = self.lock();
             change(&mut card);
             card.busy = u32::try_from(card.tasks.len()).unwrap_or(u32::MAX);
+            let agent = card.agent.to_string();
+            metrics::gauge!(names::SLOTS_BUSY, "agent" => agent.clone()).set(card.busy);
+            metrics::gauge!(names::SLOTS, "agent" => agent).set(card.slots);
             card.state = match card.state {
                 State::Draining => State::Draining,
+                _ if card.reason.is_some() => State::Paused,
                 _ if card.busy >= card.slots => State::Busy,
                 _ => State::Ready,
             };

@@ -39,7 +39,7 @@ impl Stats {
         );
     }
 
-    pub(super) fn describe(&self, endpoint: &Endpoint) -> Value {
+    pub(super) fn describe(&self, endpoint: &Endpoint, data: Option<Value>) -> Value {
         let requests = self.requests.load(Ordering::Relaxed);
         let nanoseconds = self.nanoseconds.load(Ordering::Relaxed);
         let mut description = endpoint.describe();
@@ -61,6 +61,7 @@ impl Stats {
                 "average_processing_time".into(),
                 json!(nanoseconds.checked_div(requests).unwrap_or(0)),
             );
+            fields.extend(data.map(|data| ("data".to_owned(), data)));
         }
         description
     }

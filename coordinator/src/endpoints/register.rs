@@ -19,6 +19,14 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 async fn register(shared: &Shared, payload: &[u8]) -> Result<RegisterReply, ErrorBody> {
     let card: Card = serde_json::from_slice(payload)
         .map_err(|error| ErrorBody::new(Code::Json, format!("this is no agent card: {error}")))?;
+    let others = shared.cards.others(&card.instance);
+    let most = shared.options.max_agents;
+    if others >= most as usize {
+        let message = format!(
+            "{others} agent instances are live and {most} may be: stop some, or raise mcp.max_agents"
+        );
+        return Err(ErrorBody::new(Code::TooManyAgents, message));
+    }
     if !shared.roster.knows(&card.agent) {
         let applied = shared
             .bus

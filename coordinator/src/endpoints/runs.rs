@@ -1,10 +1,11 @@
 //! `runs`: summaries, newest first, page by page.
 
 use swarm_bus::service::Call;
+use swarm_protocol::card::Card;
 use swarm_protocol::endpoint::{RunsReply, RunsRequest, read_optional};
 use swarm_protocol::limits::{DEFAULT_PAGE, MAX_PAGE};
 use swarm_protocol::summary::{Stored, WaitKind, WaitingFor};
-use swarm_protocol::{Code, ErrorBody, RunId, Summary};
+use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Summary, Timestamp};
 
 use crate::Shared;
 
@@ -34,10 +35,11 @@ fn list(shared: &Shared, payload: &[u8]) -> Result<RunsReply, ErrorBody> {
         .last()
         .filter(|_| more)
         .map(|last| cursor(&last.summary));
+    let cards = shared.cards.all();
     Ok(RunsReply {
         items: items
             .into_iter()
-            .map(|stored| shared.summarize(stored))
+            .map(|stored| shared.summarize(stored, &cards))
             .collect(),
         next,
     })
@@ -80,17 +82,37 @@ fn read_cursor(text: &str) -> Result<(i64, RunId), ErrorBody> {
 }
 
 impl Shared {
-    /// The summary for a person: with the agent that the run waits for when nobody runs it.
-    pub(crate) fn summarize(&self, stored: &Stored) -> Summary {
+    /// The summary for a person: with the agent or the host that the run waits for, when somebody could mend that.
+    pub(crate) fn summarize(&self, stored: &Stored, cards: &[Card]) -> Summary {
         let mut summary = stored.summary.clone();
         if summary.waiting_for.is_none() && !summary.state.is_terminal() {
-            let missing = stored.live.iter().find(|agent| !self.cards.has(agent));
-            summary.waiting_for = missing.map(|agent| WaitingFor {
-                kind: WaitKind::Agent,
-                name: Some(agent.to_string()),
-                since: stored.at,
-            });
+            let mut live = stored.live.iter();
+            summary.waiting_for = live.find_map(|agent| self.missing(agent, cards, stored.at));
         }
         summary
+    }
+
+    /// What keeps an agent from any work: nobody runs it, or no model host answers its instances.
+    pub(crate) fn missing(
+        &self,
+        agent: &AgentName,
+        cards: &[Card],
+        since: Timestamp,
+    ) -> Option<WaitingFor> {
+        let mut own = cards.iter().filter(|card| card.agent == *agent).peekable();
+        if own.peek().is_none() {
+            return Some(WaitingFor {
+                kind: WaitKind::Agent,
+                name: Some(agent.to_string()),
+                since,
+            });
+        }
+        let unreachable: Option<Vec<&String>> = own.map(|card| card.unreachable.as_ref()).collect();
+        let hosts = unreachable?;
+        Some(WaitingFor {
+            kind: WaitKind::Host,
+            name: hosts.first().map(|host| (*host).clone()),
+            since,
+        })
     }
 }

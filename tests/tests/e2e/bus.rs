@@ -44,6 +44,7 @@ fn entry(claim: &Claim, body: Body) -> Entry {
         delivery: Some(claim.delivery),
         instance: InstanceId::random(),
         at: Timestamp::now(),
+        turn_ms: None,
         body,
     }
 }

@@ -1,0 +1,46 @@
+//! `delete`: forgets a run that has ended. Repeated, it answers the same.
+
+use swarm_bus::service::Call;
+use swarm_protocol::endpoint::{DeleteReply, RunRequest};
+use swarm_protocol::error::chain;
+use swarm_protocol::event::Cause;
+use swarm_protocol::{Code, ErrorBody, RunRef, subjects};
+use swarm_workflow::Input;
+
+use crate::Shared;
+use crate::index::unknown;
+use crate::runs::Outcome;
+
+pub(super) async fn answer(shared: &Shared, call: Call) {
+    match delete(shared, &call).await {
+        Ok(reply) => call.reply_json(&reply).await,
+        Err(error) => call.fail(&error).await,
+    }
+}
+
+async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> {
+    let request = RunRequest::parse(call.request.payload())?;
+    let run = shared.resolve(&request.run, None).await?;
+    let loaded = shared.load(run).await.map_err(|error| error.to_body())?;
+    let loaded = loaded.ok_or_else(|| unknown(&RunRef::Id(run)))?;
+    if !loaded.state.phase.is_terminal() {
+        let message = format!(
+            "run {run} is {}: cancel it first, `swarm runs cancel {run}`",
+            loaded.state.phase
+        );
+        return Err(ErrorBody::new(Code::RunOpen, message));
+    }
+    // Journals first: a run that is still listed can be deleted again, one that is gone could not.
+    let purged = shared.bus.purge_runs(&subjects::journals_of(run)).await;
+    purged.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
+    let cause = Cause::Endpoint {
+        endpoint: "delete".to_owned(),
+    };
+    let outcome = shared
+        .transition(run, Input::Delete, &cause, call.request.trace())
+        .await;
+    match outcome.map_err(|error| error.to_body())? {
+        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
+        Outcome::Applied(_) | Outcome::Ignored(Some(_)) => Ok(DeleteReply { run }),
+    }
+}
