@@ -1,26 +1,48 @@
-//! A gate before a work loop: how many deliveries may be taken now.
+//! A gate before a work loop: how many deliveries may be at work now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-/// Says how many deliveries may be taken; its loop follows.
+/// Says how many deliveries may be at work; its loop follows.
 #[derive(Debug, Clone)]
-pub struct Keeper(watch::Sender<usize>);
+pub struct Keeper {
+    room: watch::Sender<usize>,
+    inside: Arc<AtomicUsize>,
+}
 
 /// What a work loop looks at before it takes a delivery.
 #[derive(Debug, Clone)]
-pub struct Gate(watch::Receiver<usize>);
+pub struct Gate {
+    keeper: Keeper,
+    room: watch::Receiver<usize>,
+}
+
+/// A delivery that has passed the gate, until it is settled.
+#[derive(Debug)]
+pub(crate) struct Pass(Arc<AtomicUsize>);
 
 /// A gate that is open without bounds, and its keeper.
 #[must_use]
 pub fn gate() -> (Keeper, Gate) {
-    let (sender, receiver) = watch::channel(usize::MAX);
-    (Keeper(sender), Gate(receiver))
+    let (sender, room) = watch::channel(usize::MAX);
+    let keeper = Keeper {
+        room: sender,
+        inside: Arc::default(),
+    };
+    let gate = Gate {
+        keeper: keeper.clone(),
+        room,
+    };
+    (keeper, gate)
 }
 
 impl Keeper {
-    /// So many deliveries may be taken now; none closes the gate.
-    pub fn set(&self, room: usize) {
-        self.0
+    /// So many deliveries may be at work, those that are counted; with as many or more the gate is closed.
+    pub fn set(&self, most: usize) {
+        let room = most.saturating_sub(self.inside.load(Ordering::Relaxed));
+        self.room
             .send_if_modified(|known| std::mem::replace(known, room) != room);
     }
 }
@@ -28,17 +50,53 @@ impl Keeper {
 impl Gate {
     /// Waits until the gate is open. How many may be taken.
     pub(crate) async fn opened(&mut self) -> usize {
-        // A keeper that is gone leaves its gate as it was; one that was closed stays so.
-        match self.0.wait_for(|room| *room > 0).await {
+        // A gate holds its own keeper: the channel is never closed.
+        match self.room.wait_for(|room| *room > 0).await {
             Ok(room) => *room,
-            Err(_gone) => std::future::pending().await,
+            Err(_closed) => std::future::pending().await,
         }
     }
 
     /// Waits until the gate is closed.
     pub(crate) async fn closed(&mut self) {
-        if self.0.wait_for(|room| *room == 0).await.is_err() {
+        if self.room.wait_for(|room| *room == 0).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// Lets one delivery through; there is room for one less until the keeper says otherwise.
+    pub(crate) fn pass(&self) -> Pass {
+        self.keeper.inside.fetch_add(1, Ordering::Relaxed);
+        self.keeper
+            .room
+            .send_modify(|room| *room = room.saturating_sub(usize::from(*room != usize::MAX)));
+        Pass(Arc::clone(&self.keeper.inside))
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_counts_what_is_inside() {
+        let (keeper, mut gate) = gate();
+        assert_eq!(gate.opened().await, usize::MAX);
+        keeper.set(2);
+        let first = gate.pass();
+        assert_eq!(gate.opened().await, 1);
+        let _second = gate.pass();
+        gate.closed().await;
+        keeper.set(2);
+        gate.closed().await;
+        drop(first);
+        keeper.set(2);
+        assert_eq!(gate.opened().await, 1);
     }
 }

@@ -115,10 +115,11 @@ where
             () = shutdown.stop.cancelled() => break,
         };
         count(&delivery);
+        let pass = gate.pass();
         let worked = work(delivery);
         running.spawn(async move {
             worked.await;
-            drop(permit);
+            drop((permit, pass));
         });
     }
     puller.close().await;

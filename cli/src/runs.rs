@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table};
 use swarm_client::Client;
 use swarm_protocol::card::Card;
 use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, TimeSpent};
-use swarm_protocol::summary::WaitKind;
+use swarm_protocol::summary::{WaitKind, WaitingFor};
 use swarm_protocol::{Code, RunRef, RunState, Span, Summary, Timestamp};
 
 use crate::args::{AgentsCommand, RunsCommand};
@@ -184,15 +184,19 @@ fn list(items: &[Summary]) {
 }
 
 fn waiting_for(summary: &Summary) -> Option<String> {
-    let waiting = summary.waiting_for.as_ref()?;
+    summary.waiting_for.as_ref().map(describe_wait)
+}
+
+/// What a run waits for, and what mends it.
+pub(crate) fn describe_wait(waiting: &WaitingFor) -> String {
     let name = waiting.name.clone().unwrap_or_default();
-    Some(match waiting.kind {
+    match waiting.kind {
         WaitKind::Agent => format!("agent {name}: start it with `swarm agent {name}`"),
         WaitKind::Host => format!("model host {name}: start `ollama serve` there"),
         WaitKind::Approval => "an approval".to_owned(),
         WaitKind::Retry => "the next attempt".to_owned(),
         WaitKind::Time => "a time".to_owned(),
-    })
+    }
 }
 
 fn cards(items: &[Card]) {

@@ -1,20 +1,25 @@
 //! Following a run: live progress on a terminal, lines elsewhere, documents as JSON, the answer at the end.
 
+use std::time::Duration;
+
 use serde_json::json;
 use swarm_client::{Client, Update, Watch};
 use swarm_protocol::event::{Body, Effect, Event};
-use swarm_protocol::{Answer, AnswerStatus, RunId, RunResult, RunState};
+use swarm_protocol::{Answer, AnswerStatus, RunId, RunRef, RunResult, RunState};
 
 use crate::exit::{FAILED, Failure, INTERRUPTED};
 use crate::output::{self, Format};
 use crate::progress::Progress;
-use crate::runs::{coarse, succeeded};
+use crate::runs::{coarse, describe_wait, succeeded};
+
+/// After so long without an event or a chunk it is asked what the run waits for.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Follows a run to its end, and prints its result. Ctrl-C leaves the run alone.
 pub(crate) async fn to_the_end(client: &Client, run: RunId, format: Format) -> Result<(), Failure> {
     let mut watch = client.watch(run).await?;
     let followed = tokio::select! {
-        followed = follow(&mut watch, format) => followed?,
+        followed = follow(client, run, &mut watch, format) => followed?,
         interrupted = tokio::signal::ctrl_c() => {
             if interrupted.is_ok() {
                 output::note(&format!("\nrun {run} goes on: `swarm runs watch {}` follows it, `swarm runs cancel` ends it", run.short()));
@@ -38,10 +43,26 @@ pub(crate) async fn to_the_end(client: &Client, run: RunId, format: Format) -> R
     }
 }
 
-async fn follow(watch: &mut Watch, format: Format) -> Result<Option<RunResult>, Failure> {
+async fn follow(
+    client: &Client,
+    run: RunId,
+    watch: &mut Watch,
+    format: Format,
+) -> Result<Option<RunResult>, Failure> {
     let mut progress = (format == Format::Text).then(Progress::new);
     let mut result = None;
-    while let Some(update) = watch.next().await? {
+    let mut waits_for = None;
+    loop {
+        let update = tokio::select! {
+            update = watch.next() => update?,
+            () = tokio::time::sleep(QUIET), if progress.is_some() => {
+                if let Some(progress) = &mut progress {
+                    say_what_it_waits_for(client, run, &mut waits_for, progress).await;
+                }
+                continue;
+            }
+        };
+        let Some(update) = update else { break };
         match (&update, &mut progress) {
             (Update::Event(event), None) => output::document(event),
             (Update::Chunk { task, chunk }, None) => {
@@ -58,6 +79,26 @@ async fn follow(watch: &mut Watch, format: Format) -> Result<Option<RunResult>, 
         progress.finish();
     }
     Ok(result)
+}
+
+/// Says why nothing happens, when somebody could mend that, once for each reason.
+async fn say_what_it_waits_for(
+    client: &Client,
+    run: RunId,
+    said: &mut Option<String>,
+    progress: &mut Progress,
+) {
+    // No answer is no reason to stop watching: the next look may have one.
+    let Ok(explanation) = client.explain(&RunRef::Id(run)).await else {
+        return;
+    };
+    let waiting = explanation.waiting_for.as_ref().map(describe_wait);
+    if waiting != *said {
+        if let Some(waiting) = &waiting {
+            progress.say(&format!("waits for {waiting}"));
+        }
+        *said = waiting;
+    }
 }
 
 fn show(progress: &mut Progress, event: &Event) {
@@ -94,7 +135,7 @@ fn end_rest(progress: &mut Progress, result: &RunResult) {
 
 /// How a task ended, in words.
 fn outcome(answer: &Answer) -> String {
-    let took = coarse(std::time::Duration::from_millis(answer.elapsed_ms));
+    let took = coarse(Duration::from_millis(answer.elapsed_ms));
     match (&answer.status, &answer.error) {
         (AnswerStatus::Completed, _) => format!(
             "answered in {took}, {} tokens, by {}",
@@ -114,7 +155,7 @@ pub(crate) fn print_result(result: &RunResult) {
     if !result.text.is_empty() {
         output::data(result.text.trim_end());
     }
-    let took = coarse(std::time::Duration::from_millis(result.elapsed_ms));
+    let took = coarse(Duration::from_millis(result.elapsed_ms));
     let answered = result
         .answers
         .iter()

@@ -104,7 +104,7 @@ impl Admission {
     }
 }
 
-/// Decides anew whenever a run begins or ends, until the stop.
+/// Decides anew whenever a run has changed, until the stop.
 pub(crate) async fn keep(shared: Arc<Shared>, shutdown: Shutdown) {
     while shutdown
         .stop

@@ -100,12 +100,10 @@ impl Index {
         {
             waiting.notify_waiters();
         }
-        if before.is_some_and(RunState::is_terminal) != state.is_terminal() {
-            self.changed.notify_one();
-        }
+        self.changed.notify_one();
     }
 
-    /// Waits until a run has begun or ended since the last call.
+    /// Waits until a run has changed since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -20,16 +20,17 @@ pub struct Sim {
 impl Sim {
     /// Starts one with these further arguments, such as `["--latency", "200ms"]`.
     pub async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_on(0, folder, arguments).await
+    }
+
+    /// Starts one on this port.
+    pub async fn start_on(port: u16, folder: &Path, arguments: &[&str]) -> Self {
         let ports = folder.join(format!("sim-{}.json", uuid::Uuid::new_v4()));
         let mut command = Command::new(tools::built("ollama-sim"));
         command
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--control",
-                "127.0.0.1:0",
-                "--ports-file",
-            ])
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{port}"))
+            .args(["--control", "127.0.0.1:0", "--ports-file"])
             .arg(&ports)
             .args(arguments);
         let process = Process::start("ollama-sim", command, folder);

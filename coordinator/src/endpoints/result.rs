@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{OpenError, RunRequest};
+use swarm_protocol::event::Body;
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunResult, RunState, headers};
 
 use crate::Shared;
@@ -70,10 +71,11 @@ async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBo
         .await
         .map_err(|error| error.to_body())?;
     let event = last.ok_or_else(|| unknown(&RunRef::Id(run)))?;
-    Ok(match event.body.result() {
-        Some(result) => (run, Found::Ended(Box::new(result.clone()))),
-        None => (run, Found::Open(RunState::Working)),
-    })
+    match (event.body.result(), &event.body) {
+        (Some(result), _) => Ok((run, Found::Ended(Box::new(result.clone())))),
+        (None, Body::Deleted(_)) => Err(unknown(&RunRef::Id(run))),
+        (None, _) => Ok((run, Found::Open(RunState::Working))),
+    }
 }
 
 impl Shared {

@@ -145,20 +145,6 @@ async fn a_model_that_is_not_there_fails_the_task_at_once() {
 }
 
 #[tokio::test]
-async fn a_model_host_that_is_not_there_is_named() {
-    let mut stack = Stack::start(&FAST).await;
-    stack.set("SWARM_OLLAMA_HOSTS", "[\"http://127.0.0.1:9\"]");
-    let _coordinator = stack.coordinator().await;
-    let _agent = stack.agent("research_agent");
-    stack.agents_are_ready(1).await;
-    let (printed, code) = stack
-        .swarm(&["run", "t", "--agents", "research_agent"])
-        .await;
-    assert_eq!(code, 1, "{printed:?}");
-    assert!(printed.err.contains("127.0.0.1:9"), "{printed:?}");
-}
-
-#[tokio::test]
 async fn a_broken_stream_of_the_model_is_no_answer() {
     let team = Stack::with_team(&FAST).await;
     let run = team

@@ -7,6 +7,7 @@ mod commands;
 mod docs;
 mod faults;
 mod main_job;
+mod operate;
 mod rights;
 mod sharing;
 mod up;
