@@ -68,6 +68,10 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Start what is missing, a NATS server and every role, and keep it running until Ctrl-C
     Up(UpArgs),
+    /// Stop what `swarm up --detach` started, and wait until it has ended
+    Down,
+    /// Show processes, streams, runs and what waits
+    Status,
     /// Run a coordinator
     Coordinator(RoleArgs),
     /// Run a worker of one agent
@@ -106,6 +110,9 @@ pub(crate) struct UpArgs {
     /// Use the simulated models of ollama-sim: always, or only when no Ollama with the models is reachable
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "always", default_value = "never", require_equals = true)]
     pub(crate) simulate: Simulate,
+    /// Return when the stack is ready; `swarm down` stops it
+    #[arg(long, conflicts_with = "run")]
+    pub(crate) detach: bool,
     /// Run this one task, print its answer, and stop everything that was started
     #[arg(long, value_name = "TASK")]
     pub(crate) run: Option<String>,

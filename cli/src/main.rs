@@ -26,6 +26,7 @@ mod roles;
 mod run;
 mod runs;
 mod signals;
+mod status;
 mod up;
 mod watch;
 
@@ -49,7 +50,10 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
     let loaded = config::load(global.config.as_deref())?;
     let config = &loaded.config;
     match command {
+        Command::Up(UpArgs { detach: true, .. }) => up::detach(),
         Command::Up(args) => up::up(&global, &loaded, args).await,
+        Command::Down => up::down(config.runs.drain.0),
+        Command::Status => status::status(&global, config).await,
         Command::Coordinator(role) => Box::pin(roles::coordinator(&global, config, &role)).await,
         Command::Agent { name, role } => {
             Box::pin(roles::agent(&global, config, &name, &role)).await

@@ -213,7 +213,7 @@ fn cards(items: &[Card]) {
         table.add_row([
             card.agent.to_string(),
             card.instance.to_string(),
-            format!("{:?}", card.state).to_lowercase(),
+            card_state(card),
             format!("{}/{}", card.busy, card.slots),
             model,
             card.host.clone(),
@@ -224,7 +224,13 @@ fn cards(items: &[Card]) {
     output::data(&table.trim_fmt());
 }
 
-fn table(header: &[&str]) -> Table {
+/// The state of an instance in a word.
+pub(crate) fn card_state(card: &Card) -> String {
+    format!("{:?}", card.state).to_lowercase()
+}
+
+/// A table without borders.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)

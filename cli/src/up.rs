@@ -18,13 +18,19 @@ use crate::output::{self, Format};
 use crate::roles::{model_of, parse_hosts};
 use crate::{data_dir, signals, watch};
 
+pub(crate) mod board;
 mod child;
+mod detach;
 mod home;
 mod server;
 mod simulator;
 
-use child::{Child, Children, Restart};
+use board::Board;
+use child::{Child, Children};
 use home::Home;
+
+pub(crate) use detach::{detach, down};
+pub(crate) use home::holder;
 
 /// The whole team is waited for this long.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +44,7 @@ struct Team<'a> {
     loaded: &'a Loaded,
     url: String,
     home: Home,
+    board: Board,
     children: Children,
     /// Settings for the children's environment.
     environment: Vec<(String, String)>,
@@ -49,11 +56,13 @@ struct Team<'a> {
 pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result<(), Failure> {
     let home = Home::open(&data_dir::path()?)?;
     let url = server_url(global, &loaded.config)?;
+    let board = Board::new(home.join(board::FILE), url.clone());
     let mut team = Team {
         global,
         loaded,
         url,
         home,
+        board,
         children: Children::default(),
         environment: Vec::new(),
         one_run: args.run.is_some(),
@@ -69,6 +78,7 @@ pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result
         }
     };
     team.children.stop(loaded.config.runs.drain.0).await;
+    team.board.clear();
     ended
 }
 
@@ -91,6 +101,7 @@ impl Team<'_> {
         } else {
             ""
         };
+        self.board.change(|stack| stack.ready = true);
         output::note(&format!(
             "swarm is ready on {}{about}; Ctrl-C stops it",
             self.url
@@ -110,7 +121,7 @@ impl Team<'_> {
         if server::is_listening(&self.url).await {
             tracing::info!(url = self.url, "using the NATS server that is there");
         } else {
-            let child = server::start(&self.home, &self.url)?;
+            let child = server::start(&self.home, &self.url, &self.board)?;
             self.children.add(child);
         }
         self.connect_as_coordinator().await.map(drop)
@@ -144,9 +155,11 @@ impl Team<'_> {
             .agents
             .keys()
             .filter_map(|agent| model_of(&self.loaded.config, agent));
-        let (child, host) = simulator::start(&self.home, &args.simulator, models).await?;
+        let (child, host) =
+            simulator::start(&self.home, &args.simulator, models, &self.board).await?;
         tracing::warn!(host, "using simulated models: no real model will answer");
         self.children.add(child);
+        self.board.change(|stack| stack.simulated = true);
         self.environment
             .push(("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{host}\"]")));
         Ok(true)
@@ -197,7 +210,7 @@ impl Team<'_> {
         command
             .envs(visible.map(|(name, value)| (name, value)))
             .env(signals::SUPERVISED, "1");
-        let child = Child::start(name, command, Restart::Always)?;
+        let child = Child::start(name, command, &self.board)?;
         self.children.add(child);
         Ok(())
     }

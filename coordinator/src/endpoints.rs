@@ -9,7 +9,7 @@ use swarm_bus::connection::RequestError;
 use swarm_bus::service::{Call, Endpoint, Options, Service};
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::endpoint::SERVICE;
-use swarm_protocol::{InstanceId, subjects};
+use swarm_protocol::{InstanceId, RunState, subjects};
 use tokio_util::task::TaskTracker;
 
 use crate::Shared;
@@ -72,11 +72,7 @@ pub(crate) async fn serve(
     admission: Arc<Admission>,
 ) -> Result<Service, RequestError> {
     let about_runs = move || {
-        let by_state = index.by_state();
-        let by_state: BTreeMap<&str, u64> = by_state
-            .iter()
-            .map(|(state, count)| (state.as_str(), *count))
-            .collect();
+        let by_state: BTreeMap<RunState, u64> = index.by_state().into_iter().collect();
         let held = admission.held().map(|held| held.to_string());
         json!({ "open": index.open(), "by_state": by_state, "held": held })
     };

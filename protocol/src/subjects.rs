@@ -34,6 +34,12 @@ pub const ASK_TARGET: &str = "swarm.ask.>";
 pub const RESULT: &str = "swarm.result";
 /// The endpoint that lists runs.
 pub const RUNS: &str = "swarm.runs";
+/// The statistics of the micro service (ADR-32).
+#[must_use]
+pub fn service_stats() -> String {
+    format!("$SRV.STATS.{}", crate::endpoint::SERVICE)
+}
+
 /// The endpoint that tells the story of a run.
 pub const EXPLAIN: &str = "swarm.explain";
 /// The endpoint that cancels a run.

@@ -9,7 +9,9 @@ use crate::ids::{AgentName, RunId};
 use crate::time::Timestamp;
 
 /// The state of a run, in the words of A2A.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// Accepted, nothing dispatched.

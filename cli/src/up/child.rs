@@ -1,6 +1,7 @@
 //! Child processes: their log lines under their names, restarts, and an orderly end.
 
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::board::{Board, State};
 use crate::exit::{FAILED, Failure};
 use crate::output;
 
@@ -23,13 +25,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// What remains after the drain gets this long before it is killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Whether a child that dies is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Restart {
-    Always,
-    Never,
-}
 
 /// A child under supervision.
 pub(super) struct Child {
@@ -50,26 +45,28 @@ impl Child {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(super) fn start(
-        name: &str,
-        mut command: Command,
-        restart: Restart,
-    ) -> Result<Self, Failure> {
+    pub(super) fn start(name: &str, mut command: Command, board: &Board) -> Result<Self, Failure> {
         command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let process = spawn(name, &mut command)?;
+        let said = Said::default();
+        let process = spawn(name, &mut command, &said)?;
+        let place = board.add(name, process.id());
         let stop = CancellationToken::new();
         let (deaths_in, deaths) = mpsc::channel(8);
         let supervisor = tokio::spawn(supervise(
             name.to_owned(),
             command,
             process,
-            restart,
             stop.clone(),
-            deaths_in,
+            Reports {
+                said,
+                deaths: deaths_in,
+                board: board.clone(),
+                place,
+            },
         ));
         Ok(Self {
             name: name.to_owned(),
@@ -151,7 +148,60 @@ async fn stop_all(children: Vec<Child>, patience: Duration) {
     }
 }
 
-fn spawn(name: &str, command: &mut Command) -> Result<tokio::process::Child, Failure> {
+/// What a child said last on stderr.
+type Said = Arc<Mutex<String>>;
+
+/// Where the end of a child is told.
+struct Reports {
+    said: Said,
+    /// To whoever waits for the team to be ready.
+    deaths: mpsc::Sender<String>,
+    board: Board,
+    place: usize,
+}
+
+impl Reports {
+    /// A child has died. Why, as far as it said so.
+    fn died(&self, name: &str, how: &str) -> String {
+        let said = self
+            .said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let why = if said.is_empty() {
+            how.to_owned()
+        } else {
+            format!("{how}: {said}")
+        };
+        // Nobody listens once the team is ready.
+        self.deaths
+            .try_send(format!(
+                "{name} {how} while the team was starting; its log says why"
+            ))
+            .unwrap_or_default();
+        self.board.change_child(self.place, |child| {
+            child.pid = None;
+            child.state = State::Restarting;
+            child.last_error = Some(why.clone());
+        });
+        why
+    }
+
+    fn ended(&self) {
+        self.board
+            .change_child(self.place, |child| child.state = State::Ended);
+    }
+
+    fn started(&self, pid: Option<u32>) {
+        self.board.change_child(self.place, |child| {
+            child.pid = pid;
+            child.state = State::Running;
+            child.restarts += 1;
+        });
+    }
+}
+
+fn spawn(name: &str, command: &mut Command, said: &Said) -> Result<tokio::process::Child, Failure> {
     let mut process = command.spawn().map_err(|error| {
         let program = command
             .as_std()
@@ -165,21 +215,24 @@ fn spawn(name: &str, command: &mut Command) -> Result<tokio::process::Child, Fai
         )
     })?;
     if let Some(stderr) = process.stderr.take() {
-        tokio::spawn(pass_on(name.to_owned(), stderr));
+        let before = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::spawn(pass_on(name.to_owned(), stderr, before, Arc::clone(said)));
     }
     Ok(process)
 }
 
-async fn pass_on(name: String, stream: impl AsyncRead + Unpin) {
+/// Passes the lines of a child on. What it said at its end before, word for word, is not said again.
+async fn pass_on(name: String, stream: impl AsyncRead + Unpin, before: String, said: Said) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         // What a server says when all is well is for those who ask for it; so is that the passwords, which the
         // environment holds, are not hashed.
-        if line.contains("[INF]") || line.contains("Plaintext passwords") {
+        if line.contains("[INF]") || line.contains("Plaintext passwords") || line == before {
             tracing::debug!(child = name, line);
         } else {
             output::note(&format!("{name:<17}| {line}"));
         }
+        *said.lock().unwrap_or_else(PoisonError::into_inner) = line;
     }
 }
 
@@ -187,11 +240,11 @@ async fn supervise(
     name: String,
     mut command: Command,
     mut process: tokio::process::Child,
-    restart: Restart,
     stop: CancellationToken,
-    deaths: mpsc::Sender<String>,
+    reports: Reports,
 ) {
     let mut delay = FIRST_DELAY;
+    let mut last = String::new();
     loop {
         let born = Instant::now();
         // Held open while the process lives, and taken out first: waiting for a child closes its stdin.
@@ -200,36 +253,31 @@ async fn supervise(
             status = process.wait() => status,
             () = stop.cancelled() => return end(&name, process).await,
         };
-        let how = describe(status);
-        tracing::warn!(child = name, how, "died");
-        // Nobody listens once the team is ready.
-        deaths
-            .try_send(format!(
-                "{name} {how} while the team was starting; its log says why"
-            ))
-            .unwrap_or_default();
-        if restart == Restart::Never {
-            return;
+        let why = reports.died(&name, &describe(status));
+        if why == last {
+            tracing::debug!(child = name, why, "died again");
+        } else {
+            tracing::warn!(child = name, why, "died");
         }
+        last = why;
         delay = if born.elapsed() > STABLE {
             FIRST_DELAY
         } else {
             (delay * 2).min(LONGEST_DELAY)
         };
-        if stop
-            .run_until_cancelled(tokio::time::sleep(delay))
-            .await
-            .is_none()
-        {
+        let pause = tokio::time::sleep(delay);
+        if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }
-        process = match spawn(&name, &mut command) {
+        process = match spawn(&name, &mut command, &reports.said) {
             Ok(process) => process,
             Err(failure) => {
                 tracing::error!(child = name, ?failure, "cannot be started again");
+                reports.ended();
                 return;
             }
         };
+        reports.started(process.id());
     }
 }
 

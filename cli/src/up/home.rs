@@ -23,6 +23,9 @@ const USERS: [&str; 6] = [
     "OBSERVER",
 ];
 
+/// The lock, which holds the process id of who has it.
+const LOCK: &str = "up.pid";
+
 /// A data directory that belongs to this process.
 pub(super) struct Home {
     path: PathBuf,
@@ -72,6 +75,17 @@ impl Home {
     }
 }
 
+/// The process that has a data directory, if one has.
+pub(crate) fn holder(path: &Path) -> Option<i32> {
+    let mut file = File::open(path.join(LOCK)).ok()?;
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return None;
+    }
+    let mut pid = String::new();
+    file.read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
+}
+
 fn take_lock(path: &Path) -> Result<File, Failure> {
     let failed = |detail: String| {
         Failure::new(
@@ -85,7 +99,7 @@ fn take_lock(path: &Path) -> Result<File, Failure> {
         .write(true)
         .create(true)
         .truncate(false)
-        .open(path.join("up.pid"));
+        .open(path.join(LOCK));
     let mut file =
         opened.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
     match file.try_lock() {

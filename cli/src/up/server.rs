@@ -7,7 +7,8 @@ use swarm_protocol::Code;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::child::{Child, Restart};
+use super::board::Board;
+use super::child::Child;
 use super::home::Home;
 use crate::exit::{Failure, UNREACHABLE};
 
@@ -33,7 +34,7 @@ pub(super) async fn is_listening(url: &str) -> bool {
 ///
 /// # Errors
 /// When the URL is not of this machine, or there is no server to start.
-pub(super) fn start(home: &Home, url: &str) -> Result<Child, Failure> {
+pub(super) fn start(home: &Home, url: &str, board: &Board) -> Result<Child, Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
     let Some((host, port)) = address(url) else {
         return Err(Failure::usage(format!(
@@ -42,7 +43,7 @@ pub(super) fn start(home: &Home, url: &str) -> Result<Child, Failure> {
     };
     if !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
         return Err(unreachable(format!(
-            "no NATS server at {url}, and one can be started on this machine only"
+            "no NATS server at {url}, and one is started on 127.0.0.1 only: a server that other machines reach needs a configuration without `no_auth_user`"
         )));
     }
     let binary = find("nats-server").ok_or_else(|| {
@@ -64,7 +65,7 @@ pub(super) fn start(home: &Home, url: &str) -> Result<Child, Failure> {
         .arg(port.to_string())
         .envs(home.credentials());
     tracing::info!(url, store = %home.join("store").display(), "starting a NATS server");
-    Child::start(NAME, command, Restart::Always)
+    Child::start(NAME, command, board)
 }
 
 /// A program: on the PATH, beside this one, or where `scripts/setup` puts it.

@@ -1,5 +1,6 @@
 //! The model simulator of `swarm up --simulate`: a program of its own, which always says what it is.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -7,7 +8,8 @@ use swarm_protocol::Code;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::child::{Child, Restart};
+use super::board::Board;
+use super::child::Child;
 use super::home::Home;
 use super::server::find;
 use crate::args::SimulatorArgs;
@@ -33,6 +35,7 @@ pub(super) async fn start(
     home: &Home,
     args: &SimulatorArgs,
     models: impl Iterator<Item = String>,
+    board: &Board,
 ) -> Result<(Child, String), Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
     let binary = find(NAME).ok_or_else(|| {
@@ -52,8 +55,11 @@ pub(super) async fn start(
     models.dedup();
     let mut command = Command::new(binary);
     command
-        .args(["--listen", "127.0.0.1:0", "--control"])
-        .arg(args.simulate_control.to_string());
+        .arg("--listen")
+        .arg(lasting(([127, 0, 0, 1], 0).into())?.to_string());
+    command
+        .arg("--control")
+        .arg(lasting(args.simulate_control)?.to_string());
     command
         .arg("--ports-file")
         .arg(&ports_file)
@@ -64,7 +70,7 @@ pub(super) async fn start(
         .arg("--tokens-per-second")
         .arg(args.simulate_tokens_per_second.to_string());
     home.forget_passwords(&mut command);
-    let child = Child::start(NAME, command, Restart::Never)?;
+    let child = Child::start(NAME, command, board)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let read = std::fs::read(&ports_file)
@@ -84,4 +90,19 @@ pub(super) async fn start(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// An address with a port that the simulator keeps when it is started again.
+fn lasting(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    free.map_err(|error| {
+        let message = format!(
+            "the simulator finds no free port on {}: {error}",
+            address.ip()
+        );
+        Failure::new(UNREACHABLE, Code::Unavailable, message)
+    })
 }
