@@ -144,9 +144,16 @@ impl Worker {
         circuit.look(&*looking_at, &name, &presence).await;
         let watching = circuit.keep(&*looking_at, &name, &presence, &shutdown);
         let working = async { tokio::join!(working, watching).0 };
+        tokio::pin!(working);
         let clean = tokio::select! {
-            clean = working => clean?,
-            refused = presence.keep(&bus, &shutdown) => return Err(WorkerError::Refused(refused)),
+            clean = &mut working => clean?,
+            refused = presence.keep(&bus, &shutdown) => {
+                // What it has taken meanwhile goes back before it leaves.
+                shutdown.stop.cancel();
+                shutdown.hand_back.cancel();
+                working.await?;
+                return Err(WorkerError::Refused(refused));
+            }
         };
         presence.leave(&bus).await;
         Ok(clean)

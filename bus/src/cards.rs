@@ -22,11 +22,11 @@ impl Bus {
     /// Writes a card. Not confirmed: the next heartbeat writes it again.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// When the card is larger than the server takes.
     pub async fn put_card(&self, card: &Card) -> Result<(), RequestError> {
         let subject = format!("$KV.{AGENTS_BUCKET}.{}", card.key());
         match Outgoing::json(&subject, card, TraceParent::root()) {
-            Ok(message) => self.send(message).await,
+            Ok(message) => self.send_now(message).await,
             Err(error) => Err(RequestError::NotSent {
                 subject,
                 detail: error.to_string(),
@@ -37,15 +37,15 @@ impl Bus {
     /// Removes a card, at the end of an instance.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// None in practice.
     pub async fn remove_card(
         &self,
         agent: &AgentName,
         instance: &InstanceId,
     ) -> Result<(), RequestError> {
         let subject = format!("$KV.{AGENTS_BUCKET}.{}", card::key(agent, instance));
-        self.send(Outgoing::new(subject, "", TraceParent::root()).header("KV-Operation", "DEL"))
-            .await
+        let removal = Outgoing::new(subject, "", TraceParent::root()).header("KV-Operation", "DEL");
+        self.send_now(removal).await
     }
 
     /// Watches all cards.

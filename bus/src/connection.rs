@@ -14,6 +14,9 @@ use crate::message::{Incoming, Outgoing, Subscription};
 /// Answers of the server are waited for this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is said at the end of a process may take this long.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// JetStream API level of nats-server 2.12, the oldest that is supported.
 const MIN_API_LEVEL: u64 = 2;
 
@@ -264,7 +267,19 @@ impl Bus {
         ))
     }
 
-    /// Sends a message that nobody confirms.
+    /// Sends a message that is worth nothing later: dropped while the connection is lost.
+    ///
+    /// # Errors
+    /// When the message is larger than the server takes.
+    pub async fn send_now(&self, message: Outgoing) -> Result<(), RequestError> {
+        if self.is_connected() {
+            self.send(message).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a message that nobody confirms; waits for room in the buffer while the connection is lost.
     ///
     /// # Errors
     /// When the connection is closed or the message is larger than the server takes.
@@ -316,23 +331,31 @@ impl Bus {
             .payload(payload)
             .headers(headers)
             .timeout(Some(timeout));
-        match self.client.send_request(subject.clone(), request).await {
+        let timed_out = |subject| RequestError::TimedOut {
+            subject,
+            after: timeout,
+        };
+        let sending = self.client.send_request(subject.clone(), request);
+        // The client's own timeout does not count the wait for room in its buffer, which is full while the server is away.
+        let Ok(answer) = tokio::time::timeout(timeout, sending).await else {
+            return Err(timed_out(subject));
+        };
+        match answer {
             Ok(message) => Ok(message.into()),
             Err(error) => Err(match error.kind() {
                 async_nats::RequestErrorKind::NoResponders => RequestError::NoResponders(subject),
-                async_nats::RequestErrorKind::TimedOut => RequestError::TimedOut {
-                    subject,
-                    after: timeout,
-                },
+                async_nats::RequestErrorKind::TimedOut => timed_out(subject),
                 _ => not_sent(&subject, &error),
             }),
         }
     }
 
-    /// Waits until everything sent so far has reached the server.
+    /// Waits until everything sent so far has reached the server; not for long when that is away.
     pub async fn flush(&self) {
-        if let Err(error) = self.client.flush().await {
-            tracing::debug!(%error, "not flushed");
+        match tokio::time::timeout(LAST_WORDS, self.client.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "not flushed"),
+            Err(_) => tracing::debug!("not flushed: the server is away"),
         }
     }
 

@@ -7,7 +7,7 @@ use swarm_protocol::{RunId, TaskId, subjects};
 use crate::connection::Bus;
 use crate::message::Outgoing;
 use crate::publish::PublishError;
-use crate::read::ReadError;
+use crate::read::{Kind, ReadError};
 
 /// Which delivery of which attempt a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,10 @@ impl Journal {
             .read_runs(&subjects::journal_fence(claim.run, &claim.task), 1)
             .await?;
         let mut entries = Vec::with_capacity(stored.len());
-        for message in &stored {
+        for message in stored
+            .iter()
+            .filter(|message| message.kind != Kind::Foreign)
+        {
             entries.push(serde_json::from_slice::<Entry>(&message.payload)?);
         }
         let verdict = judge(entries.last(), &claim);
@@ -148,6 +151,9 @@ impl Journal {
         let Some(message) = self.bus.last_of_runs(fence).await? else {
             return Err(AppendError::Superseded(Verdict::Ended));
         };
+        if message.kind == Kind::Foreign {
+            return Err(AppendError::Superseded(Verdict::TakeOver));
+        }
         let last: Entry = serde_json::from_slice(&message.payload)?;
         if last == *entry {
             self.last = message.seq;

@@ -1,36 +1,42 @@
 //! A gate before a work loop: how many deliveries may be at work now.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    most: usize,
+    inside: usize,
+}
+
+impl Room {
+    const fn free(&self) -> usize {
+        self.most.saturating_sub(self.inside)
+    }
+}
 
 /// Says how many deliveries may be at work; its loop follows.
 #[derive(Debug, Clone)]
-pub struct Keeper {
-    room: watch::Sender<usize>,
-    inside: Arc<AtomicUsize>,
-}
+pub struct Keeper(watch::Sender<Room>);
 
 /// What a work loop looks at before it takes a delivery.
 #[derive(Debug, Clone)]
 pub struct Gate {
     keeper: Keeper,
-    room: watch::Receiver<usize>,
+    room: watch::Receiver<Room>,
 }
 
 /// A delivery that has passed the gate, until it is settled.
 #[derive(Debug)]
-pub(crate) struct Pass(Arc<AtomicUsize>);
+pub(crate) struct Pass(Keeper);
 
 /// A gate that is open without bounds, and its keeper.
 #[must_use]
 pub fn gate() -> (Keeper, Gate) {
-    let (sender, room) = watch::channel(usize::MAX);
-    let keeper = Keeper {
-        room: sender,
-        inside: Arc::default(),
-    };
+    let (sender, room) = watch::channel(Room {
+        most: usize::MAX,
+        inside: 0,
+    });
+    let keeper = Keeper(sender);
     let gate = Gate {
         keeper: keeper.clone(),
         room,
@@ -41,9 +47,8 @@ pub fn gate() -> (Keeper, Gate) {
 impl Keeper {
     /// So many deliveries may be at work, those that are counted; with as many or more the gate is closed.
     pub fn set(&self, most: usize) {
-        let room = most.saturating_sub(self.inside.load(Ordering::Relaxed));
-        self.room
-            .send_if_modified(|known| std::mem::replace(known, room) != room);
+        self.0
+            .send_if_modified(|room| std::mem::replace(&mut room.most, most) != most);
     }
 }
 
@@ -51,32 +56,31 @@ impl Gate {
     /// Waits until the gate is open. How many may be taken.
     pub(crate) async fn opened(&mut self) -> usize {
         // A gate holds its own keeper: the channel is never closed.
-        match self.room.wait_for(|room| *room > 0).await {
-            Ok(room) => *room,
+        match self.room.wait_for(|room| room.free() > 0).await {
+            Ok(room) => room.free(),
             Err(_closed) => std::future::pending().await,
         }
     }
 
     /// Waits until the gate is closed.
     pub(crate) async fn closed(&mut self) {
-        if self.room.wait_for(|room| *room == 0).await.is_err() {
+        if self.room.wait_for(|room| room.free() == 0).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Lets one delivery through; there is room for one less until the keeper says otherwise.
+    /// Lets one delivery through.
     pub(crate) fn pass(&self) -> Pass {
-        self.keeper.inside.fetch_add(1, Ordering::Relaxed);
-        self.keeper
-            .room
-            .send_modify(|room| *room = room.saturating_sub(usize::from(*room != usize::MAX)));
-        Pass(Arc::clone(&self.keeper.inside))
+        self.keeper.0.send_modify(|room| room.inside += 1);
+        Pass(self.keeper.clone())
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0
+            .0
+            .send_modify(|room| room.inside = room.inside.saturating_sub(1));
     }
 }
 
@@ -93,10 +97,7 @@ mod tests {
         assert_eq!(gate.opened().await, 1);
         let _second = gate.pass();
         gate.closed().await;
-        keeper.set(2);
-        gate.closed().await;
         drop(first);
-        keeper.set(2);
         assert_eq!(gate.opened().await, 1);
     }
 }

@@ -28,4 +28,4 @@ pub use connection::{Bus, ConnectError, Options, Role};
 pub use delivery::Delivery;
 pub use message::{Incoming, Outgoing, Subscription};
 pub use publish::PublishError;
-pub use read::ReadError;
+pub use read::{Kind, ReadError, StoredMessage};

@@ -11,6 +11,8 @@ use serde::Serialize;
 use swarm_protocol::headers;
 use swarm_protocol::trace::TraceParent;
 
+use crate::read::Kind;
+
 /// A message to publish. It always carries a `traceparent`.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -108,6 +110,25 @@ impl Incoming {
             .as_ref()?
             .get(name)
             .map(async_nats::HeaderValue::as_str)
+    }
+
+    /// A header's last value.
+    #[must_use]
+    pub fn last_header(&self, name: &str) -> Option<&str> {
+        let values = self.inner.headers.as_ref()?.get_all(name);
+        values.last().map(async_nats::HeaderValue::as_str)
+    }
+
+    /// What a message of the run stream is that came by direct get or republished: the server added its headers once.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let all = self.inner.headers.as_ref();
+        let copies = all.map_or(0, |all| all.get_all(headers::STREAM).count());
+        Kind::of(
+            self.header(headers::TRACEPARENT).is_some(),
+            copies > 1,
+            self.header(headers::SUMMARY).is_some(),
+        )
     }
 
     /// Its trace.

@@ -7,7 +7,7 @@ use swarm_protocol::trace::TraceParent;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::connection::{Bus, RequestError};
+use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::delivery::Delivery;
 use crate::message::{Incoming, Outgoing, Subscription};
 
@@ -136,7 +136,16 @@ impl Puller {
     }
 
     /// Takes nothing new, and gives back what was on its way.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        if tokio::time::timeout(LAST_WORDS, self.give_back())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the server is away: what was on its way comes back by itself");
+        }
+    }
+
+    async fn give_back(mut self) {
         self.messages.drain().await;
         while let Some(message) = self.messages.next().await {
             if let Outcome::Delivered(delivery) = self.sort(message) {

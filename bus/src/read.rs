@@ -44,11 +44,35 @@ pub struct StoredMessage {
     pub seq: u64,
     /// Its payload.
     pub payload: Bytes,
-    /// Whether it is an event of a coordinator: it carries a summary.
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a message of the run stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An event of a run's log: it carries a summary.
+    Event,
+    /// An entry of a journal.
+    Entry,
+    /// Nothing that a role of Swarm wrote.
     ///
-    /// Anything else on a log's subject is no part of the log: a reply subject can make the server itself write there
-    /// (nats-server issue 8274).
-    pub is_event: bool,
+    /// Whoever names a run's subject as the reply subject of a request makes the server itself store its reply there
+    /// (nats-server issue 8274): an acknowledgement, or a copy of a message. Such a message has no trace, or carries the
+    /// headers of a copy. It counts for the CAS, and for nothing else.
+    Foreign,
+}
+
+impl Kind {
+    /// By the headers that a message was stored with: whether it has a trace, whether it is a copy, whether it has a summary.
+    #[must_use]
+    pub const fn of(has_trace: bool, is_copy: bool, has_summary: bool) -> Self {
+        match (has_trace && !is_copy, has_summary) {
+            (false, _) => Self::Foreign,
+            (true, true) => Self::Event,
+            (true, false) => Self::Entry,
+        }
+    }
 }
 
 impl Bus {
@@ -68,7 +92,7 @@ impl Bus {
         loop {
             let more = self.read_batch(subject, next, &mut messages).await?;
             match messages.last() {
-                Some(last) if more => next = last.seq + 1,
+                Some(last) if more && last.seq >= next => next = last.seq + 1,
                 _ => return Ok(messages),
             }
         }
@@ -163,12 +187,18 @@ impl Bus {
                 let head = BASE64_STANDARD
                     .decode(&message.hdrs)
                     .map_err(|error| ReadError::Garbled(error.to_string()))?;
-                let is_event = String::from_utf8_lossy(&head).contains(headers::SUMMARY);
+                let head = String::from_utf8_lossy(&head);
+                let has = |name: &str| head.contains(&format!("\r\n{name}:"));
+                let kind = Kind::of(
+                    has(headers::TRACEPARENT),
+                    has(headers::STREAM),
+                    has(headers::SUMMARY),
+                );
                 Ok(Some(StoredMessage {
                     subject: message.subject,
                     seq: message.seq,
                     payload: payload.into(),
-                    is_event,
+                    kind,
                 }))
             }
         }
@@ -176,19 +206,19 @@ impl Bus {
 }
 
 fn stored(reply: &Incoming) -> Result<StoredMessage, ReadError> {
+    // The server's own headers come last; a copy has those of its original before them.
     let header = |name: &str| {
         reply
-            .header(name)
+            .last_header(name)
             .ok_or_else(|| ReadError::Garbled(format!("{name} is missing")))
     };
-    let seq = header("Nats-Sequence")?
+    let seq = header(headers::SEQUENCE)?
         .parse()
-        .map_err(|error| ReadError::Garbled(format!("Nats-Sequence: {error}")))?;
-    let is_event = reply.header(headers::SUMMARY).is_some();
+        .map_err(|error| ReadError::Garbled(format!("{}: {error}", headers::SEQUENCE)))?;
     Ok(StoredMessage {
-        subject: header("Nats-Subject")?.to_owned(),
+        subject: header(headers::SUBJECT)?.to_owned(),
         seq,
         payload: reply.payload().clone(),
-        is_event,
+        kind: reply.kind(),
     })
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{Bus, RequestError};
+use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::message::{Incoming, Outgoing, Subscription};
 
 mod stats;
@@ -245,7 +245,9 @@ async fn take_calls(
         let request = tokio::select! {
             request = requests.next() => request,
             () = stop.cancelled(), if !stopping => {
-                requests.drain().await;
+                if tokio::time::timeout(LAST_WORDS, requests.drain()).await.is_err() {
+                    return;
+                }
                 stopping = true;
                 continue;
             }

@@ -36,6 +36,12 @@ pub const JOURNAL_CONSUMER: &str = "journal";
 /// How often an instance writes its card.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// A delivery that a coordinator has worked on for so long without a sign of life is delivered again.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a coordinator says that it still works on a delivery.
+pub const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
+
 const MIB: u64 = 1024 * 1024;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -145,7 +151,7 @@ pub fn coordinator_consumers() -> Vec<Consumer> {
     let config = |name: &str, filters: &[&str]| {
         json!({
             "durable_name": name, "filter_subjects": filters, "ack_policy": "explicit", "deliver_policy": "all",
-            "ack_wait": Duration::from_secs(5).as_nanos() as u64, "max_deliver": -1, "max_ack_pending": 10_000,
+            "ack_wait": ACK_WAIT.as_nanos() as u64, "max_deliver": -1, "max_ack_pending": 10_000,
         })
     };
     let inbox = [subjects::SUBMIT, subjects::SUBMIT_TARGET];

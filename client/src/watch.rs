@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use swarm_bus::{Bus, Incoming, Subscription};
+use swarm_bus::{Bus, Incoming, Kind, Subscription};
 use swarm_protocol::chunk::Chunk;
 use swarm_protocol::event::{Body, Event};
-use swarm_protocol::{RunId, TaskId, subjects};
+use swarm_protocol::{RunId, TaskId, headers, subjects};
 
 use crate::ClientError;
 
@@ -101,12 +101,12 @@ impl Watch {
     async fn take(&mut self, message: &Incoming) -> Result<(), ClientError> {
         let number = |name: &str| {
             message
-                .header(name)
+                .last_header(name)
                 .and_then(|value| value.parse::<u64>().ok())
         };
         let (Some(seq), before) = (
-            number("Nats-Sequence"),
-            number("Nats-Last-Sequence").unwrap_or(0),
+            number(headers::SEQUENCE),
+            number(headers::LAST_SEQUENCE).unwrap_or(0),
         ) else {
             return Ok(());
         };
@@ -117,7 +117,9 @@ impl Watch {
             return self.catch_up().await;
         }
         self.seen = seq;
-        self.ready.push_back(read_event(message.payload())?);
+        if message.kind() == Kind::Event {
+            self.ready.push_back(read_event(message.payload())?);
+        }
         Ok(())
     }
 
@@ -128,7 +130,7 @@ impl Watch {
             .await?;
         for message in stored {
             self.seen = message.seq;
-            if message.is_event {
+            if message.kind == Kind::Event {
                 self.ready.push_back(read_event(&message.payload)?);
             }
         }

@@ -42,11 +42,11 @@ impl Cards {
     /// The cards, by agent and instance.
     pub(crate) fn all(&self) -> Vec<Card> {
         // The bucket forgets silent instances by itself; a watch that is cut off does not hear of it.
-        let oldest = Timestamp::now();
+        let now = Timestamp::now();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known
             .values()
-            .filter(|(_, heard)| oldest.since(*heard) < topology::HEARTBEAT * 3)
+            .filter(|(_, heard)| is_live(*heard, now))
             .map(|(card, _)| card.clone())
             .collect()
     }
@@ -58,12 +58,19 @@ impl Cards {
     }
 }
 
+fn is_live(heard: Timestamp, now: Timestamp) -> bool {
+    now.since(heard) < topology::HEARTBEAT * 3
+}
+
 async fn take_all(known: &Known, watch: &mut Watch) {
     while let Ok(message) = watch.next().await {
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         match read_change(&message) {
             Some(Change::Put(card)) => {
-                known.insert(card.key(), (*card, Timestamp::now()));
+                let now = Timestamp::now();
+                // The markers of those that went while the watch was cut off never come.
+                known.retain(|_, (_, heard)| is_live(*heard, now));
+                known.insert(card.key(), (*card, now));
             }
             Some(Change::Gone(key)) => {
                 known.remove(&key);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use swarm_bus::service::with_error;
-use swarm_bus::{Outgoing, PublishError};
+use swarm_bus::{Kind, Outgoing, PublishError};
 use swarm_protocol::endpoint::AskError;
 use swarm_protocol::event::{Effect, Event};
 use swarm_protocol::journal::{Body, Entry};
@@ -115,8 +115,9 @@ impl Shared {
         loop {
             let last = self.bus.last_of_runs(&fence).await?;
             let expected = last.as_ref().map_or(0, |message| message.seq);
-            let known =
-                last.and_then(|message| serde_json::from_slice::<Entry>(&message.payload).ok());
+            let known = last
+                .filter(|message| message.kind == Kind::Entry)
+                .and_then(|message| serde_json::from_slice::<Entry>(&message.payload).ok());
             if known.is_some_and(|last| {
                 last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())
             }) {

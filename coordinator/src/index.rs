@@ -1,6 +1,6 @@
 //! The index of runs, in memory: the summary of each, kept by one headers-only watch over all run logs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use swarm_bus::watch::{Content, Watch, WatchError, Watched};
 use swarm_bus::{Bus, topology};
 use swarm_protocol::metrics as names;
 use swarm_protocol::summary::Stored;
-use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, headers, subjects};
+use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, Timestamp, headers, subjects};
 use tokio::sync::Notify;
 
 /// Pause before a broken watch is set up again.
@@ -28,6 +28,10 @@ struct Inner {
     by_time: BTreeMap<(i64, RunId), ()>,
     by_submission: HashMap<u64, RunId>,
     by_state: HashMap<RunState, u64>,
+    /// Runs whose last event has effects that nobody confirms.
+    unconfirmed: HashSet<RunId>,
+    /// Open runs whose log cannot be followed.
+    aside: HashSet<RunId>,
     waiting: HashMap<RunId, Arc<Notify>>,
 }
 
@@ -36,6 +40,8 @@ impl Inner {
         let Some(known) = self.runs.remove(&run) else {
             return;
         };
+        self.unconfirmed.remove(&run);
+        self.aside.remove(&run);
         let summary = &known.stored.summary;
         self.by_time
             .remove(&(summary.submitted_at.as_millis(), run));
@@ -82,6 +88,12 @@ impl Index {
         let state = stored.summary.state;
         let before = inner.runs.get(&run).map(|known| known.stored.summary.state);
         inner.count(before, Some(state));
+        inner.aside.remove(&run);
+        if stored.summary.unconfirmed {
+            inner.unconfirmed.insert(run);
+        } else {
+            inner.unconfirmed.remove(&run);
+        }
         inner
             .by_time
             .insert((stored.summary.submitted_at.as_millis(), run), ());
@@ -113,14 +125,41 @@ impl Index {
         self.lock().by_state.clone()
     }
 
-    /// Runs that have not ended.
+    /// Runs that have not ended, without those that are set aside.
     pub(crate) fn open(&self) -> u64 {
         let inner = self.lock();
         let open = inner
             .by_state
             .iter()
             .filter(|(state, _)| !state.is_terminal());
-        open.map(|(_, count)| count).sum()
+        let open: u64 = open.map(|(_, count)| count).sum();
+        open.saturating_sub(inner.aside.len() as u64)
+    }
+
+    /// A run whose log cannot be followed keeps no place from others.
+    pub(crate) fn set_aside(&self, run: RunId) {
+        let mut inner = self.lock();
+        let is_open = |entry: &Entry| !entry.stored.summary.state.is_terminal();
+        if inner.runs.get(&run).is_some_and(is_open) {
+            inner.aside.insert(run);
+        }
+    }
+
+    /// Forgets runs whose last event is older than the stream keeps it.
+    pub(crate) fn forget_before(&self, now: Timestamp, retention: Duration) {
+        let mut inner = self.lock();
+        let oldest = now.as_millis() - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let gone: Vec<RunId> = inner
+            .by_time
+            .keys()
+            .take_while(|(submitted_at, _)| *submitted_at < oldest)
+            .map(|(_, run)| *run)
+            .filter(|run| {
+                let entry = inner.runs.get(run);
+                entry.is_some_and(|entry| entry.stored.at.as_millis() < oldest)
+            })
+            .collect();
+        gone.into_iter().for_each(|run| inner.remove(run));
     }
 
     /// The run that somebody means.
@@ -165,14 +204,11 @@ impl Index {
             .collect()
     }
 
-    /// Open runs whose last event has effects that nobody confirms.
+    /// Runs whose last event has effects that nobody confirms.
     pub(crate) fn unconfirmed(&self) -> Vec<Entry> {
         let inner = self.lock();
-        inner
-            .runs
-            .values()
-            .filter(|entry| entry.stored.summary.unconfirmed)
-            .cloned()
+        let runs = inner.unconfirmed.iter();
+        runs.filter_map(|run| inner.runs.get(run).cloned())
             .collect()
     }
 
@@ -199,6 +235,16 @@ impl Index {
         tokio::time::timeout(patience, notified)
             .await
             .unwrap_or_default();
+        self.stop_waiting(run, &notify);
+    }
+
+    /// The last one that waits takes the entry away.
+    fn stop_waiting(&self, run: RunId, notify: &Arc<Notify>) {
+        let mut inner = self.lock();
+        // The map's, and the caller's.
+        if Arc::strong_count(notify) == 2 {
+            inner.waiting.remove(&run);
+        }
     }
 
     /// The state of a run.
@@ -262,7 +308,9 @@ async fn reopen(bus: &Bus) -> Watch {
 }
 
 fn take(index: &Index, message: &Watched) {
-    let Some(header) = message.headers.get(headers::SUMMARY) else {
+    // The headers of a copy say that no coordinator wrote it: see `swarm_bus::Kind`.
+    let header = message.headers.get(headers::SUMMARY);
+    let Some(header) = header.filter(|_| !message.headers.contains_key(headers::STREAM)) else {
         return;
     };
     match Stored::from_header(header) {

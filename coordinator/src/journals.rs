@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
+use swarm_bus::{Delivery, topology};
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::Entry;
 use swarm_protocol::subjects::{self, Leaf};
@@ -18,7 +18,8 @@ use crate::runs::{Outcome, TransitionError, cause_of};
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Moves the run of a delivered entry on, and settles the delivery.
-pub(crate) async fn follow(shared: Arc<Shared>, delivery: Delivery) {
+pub(crate) async fn follow(shared: Arc<Shared>, mut delivery: Delivery) {
+    delivery.keep_alive(topology::SIGN_OF_LIFE);
     let entry = match decode(&delivery) {
         Ok(Some(entry)) => entry,
         Ok(None) => return delivery.ack().await,
@@ -92,6 +93,13 @@ impl Shared {
         };
         match self.transition(entry.run, input, &cause, trace).await? {
             Outcome::Applied(_) => {}
+            // Its worker went on while the run was deleted: what it wrote goes too.
+            Outcome::Ignored(Some(state)) if state.is_deleted() => {
+                let journals = subjects::journals_of(entry.run);
+                if let Err(error) = self.bus.purge_runs(&journals).await {
+                    tracing::warn!(run = %entry.run, error = chain(&error), "the journals of a deleted run were left");
+                }
+            }
             Outcome::Ignored(_) => {
                 let repeated = self.repeat_effects(entry.run, &cause, trace).await?;
                 tracing::debug!(run = %entry.run, task = %entry.task, repeated, "an end that was known");

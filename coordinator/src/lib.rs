@@ -5,7 +5,7 @@
 //!
 //! Any number of coordinators may run side by side: a CAS on the run's log makes one of them right, no leader does.
 //!
-//! Reading order: [`Coordinator`], then `runs` (transitions), `effects`, `submissions`, `journals`, `index`,
+//! Reading order: [`Coordinator`], then `log`, `runs` (transitions), `effects`, `submissions`, `journals`, `index`,
 //! `admission`, `endpoints`.
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ mod effects;
 mod endpoints;
 mod index;
 mod journals;
+mod log;
 mod runs;
 mod store;
 mod story;
@@ -208,10 +209,15 @@ where
         gate,
     };
     let for_work = Arc::clone(shared);
-    work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| {
+    let worked = work_loop::run(&shared.bus, options, shutdown.clone(), move |delivery| {
         work(Arc::clone(&for_work), delivery)
     })
-    .await
+    .await;
+    if worked.is_err() {
+        // The other loops would go on without this one.
+        shutdown.stop.cancel();
+    }
+    worked
 }
 
 fn log_report(report: &topology::Report) {

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lru::LruCache;
 use swarm_bus::{Outgoing, PublishError, ReadError, topology};
@@ -10,12 +11,20 @@ use swarm_protocol::event::{Body, Cause, Event};
 use swarm_protocol::metrics as names;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
-use swarm_workflow::{Context, Decision, FoldError, Input, State, decide, fold};
+use swarm_workflow::{Context, Decision, Input, State, decide, fold};
 
 use crate::Shared;
+use crate::log::Known;
 
 /// Runs whose state is kept in memory; others are read when they are needed.
 const CACHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// A state with more text is read again when it is needed.
+const HEAVIEST: usize = 16 * 1024;
+
+/// After so many refused appends in a row the cause comes back later.
+const MOST_REFUSALS: u32 = 10;
+const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a transition did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +35,9 @@ pub(crate) enum TransitionError {
     /// The event, or one of its effects, was not stored.
     #[error("not stored")]
     Publish(#[from] PublishError),
+    /// Others append to the log all the time.
+    #[error("the run's log does not stand still")]
+    Contended,
     /// The log tells no story: the run is set aside.
     #[error("the log of run {run} cannot be followed: {detail}")]
     Log {
@@ -41,26 +53,10 @@ impl TransitionError {
     pub(crate) fn to_body(&self) -> ErrorBody {
         let code = match self {
             Self::Log { .. } => Code::Log,
-            Self::Read(_) | Self::Publish(_) => Code::Unavailable,
+            Self::Read(_) | Self::Publish(_) | Self::Contended => Code::Unavailable,
         };
         ErrorBody::new(code, chain(self))
     }
-}
-
-/// A run as its log tells it, and where the log ends.
-#[derive(Debug, Clone)]
-pub(crate) struct Loaded {
-    /// Its state.
-    pub(crate) state: State,
-    /// Sequence of its last event.
-    pub(crate) seq: u64,
-}
-
-/// An event of a log, and where it stands.
-#[derive(Debug, Clone)]
-pub(crate) struct Logged {
-    pub(crate) event: Event,
-    pub(crate) seq: u64,
 }
 
 fn measure(state: &State) {
@@ -72,7 +68,7 @@ fn measure(state: &State) {
     }
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Loaded>>>;
+type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
 
 /// The runs that are kept in memory, each worked on by one task at a time.
 #[derive(Debug)]
@@ -102,6 +98,38 @@ impl Runs {
     }
 }
 
+/// Refused appends in a row, of one transition.
+#[derive(Debug, Default)]
+struct Refusals(u32);
+
+impl Refusals {
+    /// A refusal on what was kept is nothing special. One on what was just read is: another coordinator is at this run,
+    /// or a replica is behind.
+    async fn pause_after(&mut self, fresh: bool) -> Result<(), TransitionError> {
+        self.0 += u32::from(fresh);
+        if self.0 > MOST_REFUSALS {
+            return Err(TransitionError::Contended);
+        }
+        tokio::time::sleep(REFUSAL_PAUSE * self.0).await;
+        Ok(())
+    }
+}
+
+/// Bytes of text in a state, about.
+fn weight(state: &State) -> usize {
+    let submission = state.accepted().map(|accepted| &accepted.submission);
+    let texts = submission.map(|submission| [&submission.task, &submission.context]);
+    let asked = texts.into_iter().flatten().flatten().map(String::len);
+    let answered = state
+        .steps()
+        .iter()
+        .filter_map(|step| state.answer(&step.id));
+    let answered = answered
+        .filter_map(|answer| answer.text.as_ref())
+        .map(String::len);
+    asked.chain(answered).sum()
+}
+
 /// What an input led to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -115,7 +143,7 @@ impl Shared {
     /// Decides about an input and does what follows.
     ///
     /// # Errors
-    /// See [`TransitionError`]; the cause is to be delivered again.
+    /// See [`TransitionError`]; the cause is to be delivered again, unless the log cannot be followed.
     pub(crate) async fn transition(
         &self,
         run: RunId,
@@ -123,60 +151,96 @@ impl Shared {
         cause: &Cause,
         trace: TraceParent,
     ) -> Result<Outcome, TransitionError> {
+        let outcome = self.try_transition(run, input, cause, trace).await;
+        if let Err(TransitionError::Log { run, .. }) = &outcome {
+            self.index.set_aside(*run);
+        }
+        outcome
+    }
+
+    async fn try_transition(
+        &self,
+        run: RunId,
+        input: Input<'_>,
+        cause: &Cause,
+        trace: TraceParent,
+    ) -> Result<Outcome, TransitionError> {
         let slot = self.runs.slot(run);
-        let mut loaded = slot.lock().await;
+        let mut known = slot.lock().await;
         // A submission is nearly always the first: its append finds out, without reading.
-        let mut read = loaded.is_none() && !matches!(input, Input::Submit(..));
+        if matches!(input, Input::Submit(..)) {
+            known.get_or_insert_default();
+        }
         let mut fresh = false;
+        let mut refusals = Refusals::default();
         loop {
-            if read {
-                *loaded = self.load(run).await?;
-                fresh = true;
-            }
-            read = true;
+            let Known { state, seq } = match known.take() {
+                Some(known) => known,
+                None => {
+                    fresh = true;
+                    self.load(run).await?
+                }
+            };
             let context = Context {
                 run,
                 at: Timestamp::now(),
                 by: self.options.instance.clone(),
                 cause: cause.clone(),
             };
-            let state = loaded.as_ref().map(|loaded| &loaded.state);
-            let event = match decide(state, input.clone(), context) {
+            let event = match decide(state.as_ref(), input.clone(), context) {
                 Decision::Append(event) => event,
-                Decision::Ignore if fresh => {
-                    return Ok(Outcome::Ignored(state.cloned().map(Box::new)));
+                Decision::Ignore if fresh && self.is_whole(run, seq).await? => {
+                    return Ok(Outcome::Ignored(state.map(Box::new)));
                 }
                 // What is kept may be older than the log: another coordinator dispatched what has ended now.
-                Decision::Ignore => continue,
+                Decision::Ignore => {
+                    refusals.pause_after(fresh).await?;
+                    continue;
+                }
             };
-            match self.append(loaded.take(), &event, trace).await {
-                Ok(appended) => {
-                    let state = appended.state.clone();
-                    *loaded = Some(appended);
+            match self.append(Known { state, seq }, &event, trace).await {
+                Ok((state, seq)) => {
                     if state.phase.is_terminal() {
                         self.runs.forget(run);
+                    } else if weight(&state) <= HEAVIEST {
+                        *known = Some(Known {
+                            state: Some(state.clone()),
+                            seq,
+                        });
                     }
+                    // Others may decide about this run while the effects wait for a stream that is full.
+                    drop(known);
                     self.publish_effects(&state, &event, trace).await?;
                     return Ok(Outcome::Applied(Box::new(state)));
                 }
-                Err(TransitionError::Publish(PublishError::Refused(_))) => {}
+                Err(TransitionError::Publish(PublishError::Refused(_))) => {
+                    refusals.pause_after(fresh).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
     }
 
+    /// Whether a log that was read ends where the leader of the stream says it does: a replica may be behind.
+    async fn is_whole(&self, run: RunId, seq: u64) -> Result<bool, TransitionError> {
+        if self.options.topology.replicas == 1 {
+            return Ok(true);
+        }
+        let last = self.bus.last_of_runs(&subjects::run_log(run)).await?;
+        Ok(last.map_or(0, |message| message.seq) <= seq)
+    }
+
     async fn append(
         &self,
-        last: Option<Loaded>,
+        last: Known,
         event: &Event,
         trace: TraceParent,
-    ) -> Result<Loaded, TransitionError> {
-        let (expected, before) = last.map_or((0, None), |loaded| (loaded.seq, Some(loaded.state)));
+    ) -> Result<(State, u64), TransitionError> {
         let aside = |detail: String| TransitionError::Log {
             run: event.run,
             detail,
         };
-        let state = fold(before, event).map_err(|error| aside(error.to_string()))?;
+        let state = fold(last.state, event).map_err(|error| aside(error.to_string()))?;
         let summary = state.summary();
         let subject = subjects::run_log(event.run);
         let header = summary
@@ -185,7 +249,7 @@ impl Shared {
         let message = Outgoing::json(&subject, event, trace)
             .map_err(|error| aside(error.to_string()))?
             .header(headers::SUMMARY, header)
-            .expect_last(&subject, expected);
+            .expect_last(&subject, last.seq);
         let message = match event.body {
             // The log becomes this event alone.
             Body::Deleted(_) => message.header(headers::ROLLUP, "sub"),
@@ -195,85 +259,8 @@ impl Shared {
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         measure(&state);
         self.index.put(stored.seq, summary);
-        Ok(Loaded {
-            state,
-            seq: stored.seq,
-        })
-    }
-
-    /// A run as its log tells it, none when there is no log.
-    pub(crate) async fn load(&self, run: RunId) -> Result<Option<Loaded>, TransitionError> {
-        let mut loaded: Option<Loaded> = None;
-        for Logged { event, seq } in self.read_log(run).await? {
-            let state = loaded.take().map(|loaded| loaded.state);
-            let folded = fold(state, &event).map_err(|error: FoldError| TransitionError::Log {
-                run,
-                detail: error.to_string(),
-            })?;
-            loaded = Some(Loaded { state: folded, seq });
-        }
-        Ok(loaded)
-    }
-
-    /// The events of a run, oldest first.
-    pub(crate) async fn read_log(&self, run: RunId) -> Result<Vec<Logged>, TransitionError> {
-        let stored = self.bus.read_runs(&subjects::run_log(run), 1).await?;
-        let events = stored
-            .into_iter()
-            .filter(|message| message.is_event)
-            .map(|message| {
-                let event = serde_json::from_slice(&message.payload).map_err(|error| {
-                    TransitionError::Log {
-                        run,
-                        detail: format!("at sequence {}: {error}", message.seq),
-                    }
-                })?;
-                Ok(Logged {
-                    event,
-                    seq: message.seq,
-                })
-            });
-        events.collect()
-    }
-
-    /// The last event of a run, as the leader of the stream has it.
-    pub(crate) async fn last_event(&self, run: RunId) -> Result<Option<Event>, TransitionError> {
-        let Some(message) = self.bus.last_of_runs(&subjects::run_log(run)).await? else {
-            return Ok(None);
-        };
-        if !message.is_event {
-            return Ok(self.read_log(run).await?.pop().map(|logged| logged.event));
-        }
-        let event =
-            serde_json::from_slice(&message.payload).map_err(|error| TransitionError::Log {
-                run,
-                detail: format!("at sequence {}: {error}", message.seq),
-            })?;
-        Ok(Some(event))
-    }
-
-    /// Publishes the effects again of the event that a cause led to: whoever appended it may have died before it could.
-    /// Whether there is such an event.
-    pub(crate) async fn repeat_effects(
-        &self,
-        run: RunId,
-        cause: &Cause,
-        trace: TraceParent,
-    ) -> Result<bool, TransitionError> {
-        let mut state: Option<State> = None;
-        for Logged { event, .. } in self.read_log(run).await? {
-            let folded =
-                fold(state.take(), &event).map_err(|error: FoldError| TransitionError::Log {
-                    run,
-                    detail: error.to_string(),
-                })?;
-            if event.cause == *cause {
-                self.publish_effects(&folded, &event, trace).await?;
-                return Ok(true);
-            }
-            state = Some(folded);
-        }
-        Ok(false)
+        self.admit();
+        Ok((state, stored.seq))
     }
 }
 

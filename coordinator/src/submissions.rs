@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
+use swarm_bus::topology::{self, TopologyError};
 use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
-use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::limits::{MAX_ENCODED, SUMMARY_TASK_CHARS};
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
@@ -73,7 +74,8 @@ fn bad_run_id() -> ErrorBody {
 }
 
 /// Turns a delivered submission into a run, and settles the delivery.
-pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
+pub(crate) async fn accept(shared: Arc<Shared>, mut delivery: Delivery) {
+    delivery.keep_alive(topology::SIGN_OF_LIFE);
     let trace = delivery.trace();
     let position = delivery.position().clone();
     let identity = identify(
@@ -85,7 +87,10 @@ pub(crate) async fn accept(shared: Arc<Shared>, delivery: Delivery) {
     let run = identity.run;
     let submit = read(&delivery, identity.problem, position.stored_at);
     let cause = submission_cause(position.seq);
-    shared.learn_strangers(&submit).await;
+    if let Err(error) = shared.learn_strangers(&submit).await {
+        tracing::warn!(%run, error = chain(&error), "a submission is put off: work consumers could not be listed");
+        return delivery.retry(TROUBLE_PAUSE).await;
+    }
     let team = shared.roster.team();
     let outcome = shared
         .transition(run, Input::Submit(&submit, &team), &cause, trace)
@@ -133,7 +138,7 @@ fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -
     let submission = match problem {
         Some(problem) => Err(problem),
         None if payload.len() > MAX_SUBMISSION => Err(too_large(payload.len())),
-        None => Submission::parse(payload),
+        None => Submission::parse(payload).and_then(fitting),
     };
     let reply = delivery
         .header(headers::REPLY_TO)
@@ -153,11 +158,20 @@ fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -
     }
 }
 
+/// A submission that fits into an event: JSON may write one character as six.
+fn fitting(submission: Submission) -> Result<Submission, ErrorBody> {
+    match serde_json::to_vec(&submission) {
+        Ok(json) if json.len() > MAX_ENCODED => Err(too_large(json.len())),
+        Ok(_) => Ok(submission),
+        Err(error) => Err(ErrorBody::new(Code::Internal, error.to_string())),
+    }
+}
+
 fn too_large(bytes: usize) -> ErrorBody {
     let message = format!(
         "the submission has {} KiB, at most {} are taken",
         bytes / 1024,
-        MAX_SUBMISSION / 1024
+        MAX_SUBMISSION / 1024,
     );
     ErrorBody::new(Code::TooLarge, message)
 }
@@ -168,6 +182,12 @@ pub(crate) fn conflict(run: RunId) -> ErrorBody {
         Code::Conflict,
         format!("run {run} exists with other content: use another id"),
     )
+}
+
+/// The id of a run that was deleted.
+pub(crate) fn deleted(run: RunId) -> ErrorBody {
+    let message = format!("run {run} was deleted: use another id");
+    ErrorBody::new(Code::Conflict, message)
 }
 
 async fn refuse(
@@ -206,27 +226,23 @@ pub(crate) fn join(shared: &Arc<Shared>, run: RunId, inbox: String, trace: Trace
 
 impl Shared {
     /// An agent that registered with another coordinator has a consumer: looked up when somebody names it.
-    async fn learn_strangers(&self, submit: &Submit) {
-        let named = submit
-            .submission
-            .iter()
-            .flat_map(|submission| submission.agents.iter().flatten().cloned());
-        let target = submit
-            .target
-            .as_deref()
-            .and_then(|target| target.parse().ok());
-        if named.chain(target).all(|agent| self.roster.knows(&agent)) {
-            return;
+    async fn learn_strangers(&self, submit: &Submit) -> Result<(), TopologyError> {
+        let Ok(submission) = &submit.submission else {
+            return Ok(());
+        };
+        let named = submission.agents.iter().flatten().cloned();
+        let target = submit.target.as_deref();
+        let target = target.and_then(|target| target.parse().ok());
+        let team = self.roster.team();
+        let by_default = team.default_agents.into_iter().chain([team.summarizer]);
+        let mut wanted = named.chain(target).chain(by_default);
+        if wanted.all(|agent| self.roster.knows(&agent)) {
+            return Ok(());
         }
-        match self.bus.work_consumers().await {
-            Ok(names) => names
-                .iter()
-                .filter_map(|name| name.parse().ok())
-                .for_each(|agent| self.roster.add(agent)),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "work consumers could not be listed")
-            }
-        }
+        let names = self.bus.work_consumers().await?;
+        let agents = names.iter().filter_map(|name| name.parse().ok());
+        agents.for_each(|agent| self.roster.add(agent));
+        Ok(())
     }
 
     async fn repeated(
@@ -241,8 +257,7 @@ impl Shared {
             return Ok(Repeated::Done);
         };
         if state.is_deleted() {
-            let message = format!("run {run} was deleted: use another id");
-            return Ok(Repeated::Conflict(ErrorBody::new(Code::Conflict, message)));
+            return Ok(Repeated::Conflict(deleted(run)));
         }
         if state.content_sha256() != submit.content_sha256 {
             return Ok(Repeated::Conflict(conflict(run)));

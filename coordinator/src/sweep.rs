@@ -26,24 +26,33 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
         .await
         .is_some()
     {
-        let unconfirmed = shared.index.unconfirmed();
-        swept.retain(|run, seq| {
-            unconfirmed
-                .iter()
-                .any(|entry| entry.stored.summary.run == *run && entry.seq == *seq)
-        });
-        for entry in unconfirmed {
-            let run = entry.stored.summary.run;
-            if swept.contains_key(&run) || Timestamp::now().since(entry.stored.at) < UNCONFIRMED {
-                continue;
+        let retention = shared.options.topology.retention;
+        shared.index.forget_before(Timestamp::now(), retention);
+        let sweeping = sweep(&shared, &mut swept);
+        if shutdown.stop.run_until_cancelled(sweeping).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn sweep(shared: &Shared, swept: &mut HashMap<RunId, u64>) {
+    let unconfirmed = shared.index.unconfirmed();
+    swept.retain(|run, seq| {
+        unconfirmed
+            .iter()
+            .any(|entry| entry.stored.summary.run == *run && entry.seq == *seq)
+    });
+    for entry in unconfirmed {
+        let run = entry.stored.summary.run;
+        if swept.contains_key(&run) || Timestamp::now().since(entry.stored.at) < UNCONFIRMED {
+            continue;
+        }
+        match shared.confirm(run).await {
+            Ok(()) => {
+                swept.insert(run, entry.seq);
             }
-            match shared.confirm(run).await {
-                Ok(()) => {
-                    swept.insert(run, entry.seq);
-                }
-                Err(error) => {
-                    tracing::warn!(%run, error = chain(&error), "effects were not published again")
-                }
+            Err(error) => {
+                tracing::warn!(%run, error = chain(&error), "effects were not published again")
             }
         }
     }
@@ -52,14 +61,14 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
 impl Shared {
     /// Publishes the effects of a run's last event again.
     pub(crate) async fn confirm(&self, run: RunId) -> Result<(), TransitionError> {
-        let Some(loaded) = self.load(run).await? else {
+        let Some(state) = self.load(run).await?.state else {
             return Ok(());
         };
         let Some(event) = self.last_event(run).await? else {
             return Ok(());
         };
-        if event.n == loaded.state.n {
-            self.publish_effects(&loaded.state, &event, TraceParent::root())
+        if event.n == state.n {
+            self.publish_effects(&state, &event, TraceParent::root())
                 .await?;
         }
         Ok(())

@@ -4,9 +4,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::ErrorBody;
-use crate::ids::{RunId, TaskId};
+use crate::ids::{RunId, TaskId, hex};
+use crate::limits::{MAX_ENCODED, encoded_len};
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -52,18 +54,32 @@ pub struct Dead {
 }
 
 impl Dead {
-    /// A dead letter of `payload`, set aside for `error`.
+    /// A dead letter of `payload`, set aside for `error`. A payload that no message can hold beside the rest is left out, and
+    /// the reason says so, with its size and SHA-256.
     #[must_use]
     pub fn new(at: Timestamp, error: &ErrorBody, origin: Origin, payload: &[u8]) -> Self {
         let (text, base64) = match std::str::from_utf8(payload) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(BASE64_STANDARD.encode(payload))),
+            Ok(text) if encoded_len(text) <= MAX_ENCODED => (Some(text.to_owned()), None),
+            Err(_) if payload.len() <= MAX_ENCODED / 4 * 3 => {
+                (None, Some(BASE64_STANDARD.encode(payload)))
+            }
+            Ok(_) | Err(_) => (None, None),
+        };
+        let reason = if text.is_none() && base64.is_none() {
+            format!(
+                "{} (its payload of {} bytes is too large to be kept, sha256 {})",
+                error.message,
+                payload.len(),
+                hex(&Sha256::digest(payload))
+            )
+        } else {
+            error.message.clone()
         };
         Self {
             v: Version,
             at,
             code: error.code.clone(),
-            reason: error.message.clone(),
+            reason,
             origin,
             payload: text,
             payload_base64: base64,

@@ -28,3 +28,12 @@ pub const HELD: &str = "Swarm-Held";
 
 /// What a message replaces: `sub` for all that stands on its subject.
 pub const ROLLUP: &str = "Nats-Rollup";
+
+/// The stream of a stored message, as the server says it of one that it hands out or republishes.
+pub const STREAM: &str = "Nats-Stream";
+/// The subject of such a message.
+pub const SUBJECT: &str = "Nats-Subject";
+/// The sequence of such a message.
+pub const SEQUENCE: &str = "Nats-Sequence";
+/// The sequence of the message before it on its subject, of one that is republished.
+pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";

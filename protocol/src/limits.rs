@@ -2,6 +2,9 @@
 
 /// Largest payload stored inline in a run log or journal, in bytes.
 pub const MAX_INLINE: usize = 128 * 1024;
+/// What a user's texts may take of one event, in bytes of JSON: the rest of [`MAX_RUN_MESSAGE`] is for what stands around
+/// them. JSON may write one byte as six.
+pub const MAX_ENCODED: usize = 400 * 1024;
 /// Largest message of the run stream, in bytes.
 pub const MAX_RUN_MESSAGE: i32 = 512 * 1024;
 /// Open tasks of one run.
@@ -16,3 +19,53 @@ pub const SUMMARY_TASK_CHARS: usize = 80;
 pub const DEFAULT_PAGE: usize = 100;
 /// Most runs of one page of a list.
 pub const MAX_PAGE: usize = 1000;
+
+/// Bytes of a text as JSON writes it.
+#[must_use]
+pub fn encoded_len(text: &str) -> usize {
+    text.chars()
+        .map(|c| match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            c if c < ' ' => 6,
+            c => c.len_utf8(),
+        })
+        .sum::<usize>()
+        + 2
+}
+
+/// The longest beginning of a text that takes at most `room` bytes as JSON writes it.
+#[must_use]
+pub fn encoded_prefix(text: &str, room: usize) -> &str {
+    let mut used = 2;
+    let end = text.char_indices().find(|(at, c)| {
+        let end = at + c.len_utf8();
+        used += encoded_len(text.get(*at..end).unwrap_or_default()) - 2;
+        used > room
+    });
+    end.map_or(text, |(at, _)| text.get(..at).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_encoded_length_is_that_of_the_json(text in any::<String>()) {
+            prop_assert_eq!(encoded_len(&text), serde_json::to_string(&text).unwrap().len());
+        }
+
+        #[test]
+        fn a_prefix_fits_and_could_not_be_longer(text in any::<String>(), room in 2usize..60) {
+            let prefix = encoded_prefix(&text, room);
+            prop_assert!(text.starts_with(prefix));
+            prop_assert!(encoded_len(prefix) <= room);
+            if let Some(next) = text[prefix.len()..].chars().next() {
+                let longer = [prefix, &next.to_string()].concat();
+                prop_assert!(encoded_len(&longer) > room);
+            }
+        }
+    }
+}

@@ -207,6 +207,7 @@ impl Stack {
         let stored = bus.read_runs(subject, 1).await.unwrap();
         stored
             .iter()
+            .filter(|message| message.kind != swarm_bus::Kind::Foreign)
             .map(|message| serde_json::from_slice(&message.payload).unwrap())
             .collect()
     }

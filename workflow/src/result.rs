@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use swarm_protocol::definition::Action;
+use swarm_protocol::limits::{MAX_ENCODED, encoded_len};
 use swarm_protocol::{
     Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, Timestamp, Usage,
     Version,
 };
 
 use crate::state::State;
-
-/// Texts of one result, in bytes: a stored message has room for 512 KiB, and JSON may double a text.
-const MAX_TEXTS: usize = 200 * 1024;
 
 /// Characters that are left of a text when all together are too large.
 const CUT_CHARS: usize = 200;
@@ -108,15 +106,17 @@ fn fitted(mut result: RunResult) -> RunResult {
     let answers: usize = result
         .answers
         .iter()
-        .filter_map(|answer| answer.text.as_ref())
-        .map(String::len)
+        .filter_map(|answer| answer.text.as_deref())
+        .map(encoded_len)
         .sum();
-    if result.text.len() + answers <= MAX_TEXTS {
+    let texts = encoded_len(&result.text) + answers;
+    if texts <= MAX_ENCODED {
         return result;
     }
     let message = format!(
-        "the answers are too large together: {} KiB",
-        (result.text.len() + answers) / 1024
+        "the texts of the result are too large together: {} KiB as JSON, at most {} are kept",
+        texts / 1024,
+        MAX_ENCODED / 1024
     );
     result.status = if result.status == RunState::Completed {
         RunState::Failed

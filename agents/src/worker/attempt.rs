@@ -12,7 +12,7 @@ use swarm_protocol::card::Running;
 use swarm_protocol::chunk::Kind;
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::{Body, Entry, ModelTurn};
-use swarm_protocol::limits::MAX_INLINE;
+use swarm_protocol::limits::{MAX_ENCODED, MAX_INLINE, encoded_len};
 use swarm_protocol::metrics as names;
 use swarm_protocol::work::Work;
 use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Usage, Version, subjects};
@@ -305,11 +305,13 @@ impl<'a> Attempt<'a> {
     }
 
     fn completed(&self, agent: &AgentLoop, text: String) -> Body {
-        if text.len() > MAX_INLINE {
+        if text.len() > MAX_INLINE || encoded_len(&text) > MAX_ENCODED {
             let message = format!(
-                "the answer has {} KiB, at most {} are kept",
+                "the answer has {} KiB, and {} as JSON: at most {} and {} are kept",
                 text.len() / 1024,
-                MAX_INLINE / 1024
+                encoded_len(&text) / 1024,
+                MAX_INLINE / 1024,
+                MAX_ENCODED / 1024
             );
             return self.failed(agent, ErrorBody::new(Code::TooLarge, message));
         }

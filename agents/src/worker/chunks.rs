@@ -87,7 +87,7 @@ impl ChunkWriter {
         let sent = match Outgoing::json(&self.subject, &chunk, self.trace) {
             Ok(message) => self
                 .bus
-                .send(message)
+                .send_now(message)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -12,7 +12,7 @@ use swarm_protocol::{Code, ErrorBody, RunId, headers, subjects};
 
 use crate::Shared;
 use crate::runs::TransitionError;
-use crate::submissions::{conflict, identify, join};
+use crate::submissions::{conflict, deleted, identify, join};
 
 /// A joined run is waited for this long: longer than any run may take by default.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2 * 3600);
@@ -65,12 +65,13 @@ fn not_stored(error: &PublishError) -> ErrorBody {
 }
 
 impl Shared {
-    /// Checks that a repeated `ask` has the content of its run, once that is accepted.
+    /// Checks that a repeated `ask` has the content of its run, once that is accepted, and that the run was not deleted.
     async fn check_content(&self, run: RunId, content: &str) -> Result<(), ErrorBody> {
-        match self.load(run).await {
-            Ok(Some(loaded)) if loaded.state.content_sha256() != content => Err(conflict(run)),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_body()),
+        let known = self.load(run).await.map_err(|error| error.to_body())?;
+        match known.state {
+            Some(state) if state.is_deleted() => Err(deleted(run)),
+            Some(state) if state.content_sha256() != content => Err(conflict(run)),
+            Some(_) | None => Ok(()),
         }
     }
 

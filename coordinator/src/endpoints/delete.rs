@@ -21,12 +21,12 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> {
     let request = RunRequest::parse(call.request.payload())?;
     let run = shared.resolve(&request.run, None).await?;
-    let loaded = shared.load(run).await.map_err(|error| error.to_body())?;
-    let loaded = loaded.ok_or_else(|| unknown(&RunRef::Id(run)))?;
-    if !loaded.state.phase.is_terminal() {
+    let known = shared.load(run).await.map_err(|error| error.to_body())?;
+    let state = known.state.ok_or_else(|| unknown(&RunRef::Id(run)))?;
+    if !state.phase.is_terminal() {
         let message = format!(
             "run {run} is {}: cancel it first, `swarm runs cancel {run}`",
-            loaded.state.phase
+            state.phase
         );
         return Err(ErrorBody::new(Code::RunOpen, message));
     }

@@ -12,7 +12,6 @@ use swarm_workflow::State;
 
 use crate::Shared;
 use crate::index::unknown;
-use crate::runs::Logged;
 use crate::story::{self, Sources, Waiting};
 
 pub(super) async fn answer(shared: &Shared, call: Call) {
@@ -25,14 +24,8 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 async fn explain(shared: &Shared, payload: &[u8]) -> Result<Explanation, ErrorBody> {
     let request = RunRequest::parse(payload)?;
     let run = shared.resolve(&request.run, None).await?;
-    let logged = shared
-        .read_log(run)
-        .await
-        .map_err(|error| error.to_body())?;
-    let events: Vec<_> = logged
-        .into_iter()
-        .map(|Logged { event, .. }| event)
-        .collect();
+    let log = shared.read_log(run).await;
+    let events = log.map_err(|error| error.to_body())?.events;
     if events.is_empty() {
         return Err(unknown(&RunRef::Id(run)));
     }

@@ -9,6 +9,9 @@ use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Summary, Timestamp};
 
 use crate::Shared;
 
+/// A page ends with the summary that reaches this size: replies are messages.
+const PAGE_BYTES: usize = 512 * 1024;
+
 pub(super) async fn answer(shared: &Shared, call: Call) {
     match list(shared, call.request.payload()) {
         Ok(reply) => call.reply_json(&reply).await,
@@ -25,24 +28,23 @@ fn list(shared: &Shared, payload: &[u8]) -> Result<RunsReply, ErrorBody> {
     }
     let after = request.after.as_deref().map(read_cursor).transpose()?;
     let entries = shared.index.newest(after);
+    let cards = shared.cards.all();
     let mut chosen = entries
         .iter()
-        .map(|entry| &*entry.stored)
-        .filter(|stored| matches(&request, stored));
-    let items: Vec<&Stored> = chosen.by_ref().take(limit).collect();
-    let more = chosen.next().is_some();
-    let next = items
-        .last()
-        .filter(|_| more)
-        .map(|last| cursor(&last.summary));
-    let cards = shared.cards.all();
-    Ok(RunsReply {
-        items: items
-            .into_iter()
-            .map(|stored| shared.summarize(stored, &cards))
-            .collect(),
-        next,
-    })
+        .filter(|entry| matches(&request, &entry.stored))
+        .map(|entry| shared.summarize(&entry.stored, &cards))
+        .peekable();
+    let mut items: Vec<Summary> = Vec::new();
+    let mut bytes = 0;
+    while items.len() < limit
+        && bytes < PAGE_BYTES
+        && let Some(summary) = chosen.next()
+    {
+        bytes += serde_json::to_vec(&summary).map_or(0, |json| json.len());
+        items.push(summary);
+    }
+    let next = items.last().filter(|_| chosen.peek().is_some()).map(cursor);
+    Ok(RunsReply { items, next })
 }
 
 fn matches(request: &RunsRequest, stored: &Stored) -> bool {

@@ -175,3 +175,52 @@ async fn an_ask_is_answered_to_an_inbox_only() {
     let work = counts(&team.stack).await["SWARM_WORK"].clone();
     assert_eq!(work, json!(1), "the dispatch alone is in the work stream");
 }
+
+/// The server itself stores its reply where a request names a run's subject as the reply subject (nats-server issue 8274).
+#[tokio::test]
+async fn what_the_server_stores_in_a_run_for_a_stranger_changes_nothing() {
+    let team = Stack::with_team(&["--latency", "700ms", "--tokens-per-second", "0"]).await;
+    let stack = &team.stack;
+    let run = stack
+        .submit("question", &["--agents", "research_agent"])
+        .await;
+    let client = stack.server.connect_as("client").await;
+    let log = format!("swarm.run.{run}.ev");
+    eventually("the run is accepted", Duration::from_secs(5), || async {
+        holds(!stack.log_of(&run).await.is_empty())
+    })
+    .await;
+    let journal = format!("swarm.run.{run}.task.research_agent");
+    let copy_of_the_log = json!({ "last_by_subj": log }).to_string();
+    for reply in [&log, &format!("{journal}.log"), &format!("{journal}.end")] {
+        let copies = "$JS.API.DIRECT.GET.SWARM_RUNS";
+        for (subject, payload) in [(copies, copy_of_the_log.as_str()), ("swarm.submit.x", "{")] {
+            let (subject, payload) = (subject.to_owned(), payload.to_owned());
+            client
+                .publish_with_reply(subject, reply.to_owned(), payload.into())
+                .await
+                .unwrap();
+        }
+    }
+    client.flush().await.unwrap();
+
+    let result = stack.result(&run).await;
+    assert_eq!(result["status"], "completed", "{result}");
+    let bus = stack.server.bus(swarm_bus::Role::Client).await;
+    let stored = bus.read_runs(&log, 1).await.unwrap();
+    let foreign = stored
+        .iter()
+        .filter(|message| message.kind == swarm_bus::Kind::Foreign);
+    assert!(foreign.count() > 0, "nothing was stored: the test is void");
+    let numbers: Vec<u64> = stack
+        .log_of(&run)
+        .await
+        .iter()
+        .map(|event| event["n"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let (watched, code) = stack.swarm(&["runs", "watch", &run]).await;
+    assert_eq!(code, 0, "{watched:?}");
+    let (explained, code) = stack.swarm(&["runs", "explain", &run]).await;
+    assert_eq!(code, 0, "{explained:?}");
+}
