@@ -136,37 +136,63 @@ impl Journal {
         let claim = &self.claim;
         let subject = subjects::journal(claim.run, &claim.task, entry.body.leaf());
         let fence = subjects::journal_fence(claim.run, &claim.task);
-        let message = Outgoing::json(subject, entry, trace)?.expect_last(&fence, self.last);
-        match self.bus.store_patiently(message).await {
-            Ok(stored) => self.last = stored.seq,
-            Err(PublishError::Refused(_)) => self.settle_refusal(entry, &fence).await?,
-            Err(error) => return Err(error.into()),
+        let message = Outgoing::json(subject, entry, trace)?;
+        loop {
+            let message = message.clone().expect_last(&fence, self.last);
+            match self.bus.store_patiently(message).await {
+                Ok(stored) => {
+                    self.last = stored.seq;
+                    return Ok(stored.seq);
+                }
+                Err(PublishError::Refused(_)) => match self.settle_refusal(entry, &fence).await? {
+                    Refusal::Stored => return Ok(self.last),
+                    Refusal::ByStranger => {}
+                },
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(self.last)
     }
 
-    /// A refusal counts only after the last entry was read from the leader: it may be this very entry, stored by a try
-    /// whose word was lost.
-    async fn settle_refusal(&mut self, entry: &Entry, fence: &str) -> Result<(), AppendError> {
-        let Some(message) = self.bus.last_of_runs(fence).await? else {
+    /// A refusal counts only after the last message was read from the leader: it may be this very entry, stored by a try
+    /// whose word was lost, or nothing that a worker wrote.
+    async fn settle_refusal(&mut self, entry: &Entry, fence: &str) -> Result<Refusal, AppendError> {
+        let Some(last) = self.bus.last_of_runs(fence).await? else {
             return Err(AppendError::Superseded(Verdict::Ended));
         };
-        if message.kind == Kind::Foreign {
-            return Err(AppendError::Superseded(Verdict::TakeOver));
-        }
-        let last: Entry = serde_json::from_slice(&message.payload)?;
-        if last == *entry {
-            self.last = message.seq;
-            return Ok(());
+        let newest = if last.kind == Kind::Foreign {
+            let news = self.bus.read_runs(fence, self.last + 1).await?;
+            let mut entries = news.into_iter().rev();
+            match entries.find(|message| message.kind != Kind::Foreign) {
+                Some(message) => message,
+                None => {
+                    self.last = last.seq;
+                    return Ok(Refusal::ByStranger);
+                }
+            }
+        } else {
+            last.clone()
+        };
+        let newest: Entry = serde_json::from_slice(&newest.payload)?;
+        if newest == *entry {
+            self.last = last.seq;
+            return Ok(Refusal::Stored);
         }
         Err(AppendError::Superseded(
-            match judge(Some(&last), &self.claim) {
+            match judge(Some(&newest), &self.claim) {
                 // Something that this claim did not know stands there: only a new look at the journal helps.
                 Verdict::Fresh | Verdict::Own => Verdict::TakeOver,
                 verdict => verdict,
             },
         ))
     }
+}
+
+/// What a refused append turned out to be.
+enum Refusal {
+    /// The entry stands there.
+    Stored,
+    /// Nothing that counts came first: it may be appended behind it.
+    ByStranger,
 }
 
 #[cfg(test)]

@@ -50,8 +50,7 @@ pub(crate) async fn coordinator(
     tracing::info!(%instance, agents = config.agents.len(), "the coordinator is ready");
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
-    let clean = coordinator
-        .run(shutdown)
+    let clean = Box::pin(coordinator.run(shutdown))
         .await
         .map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
     tracing::info!(clean, "the coordinator has stopped");
@@ -89,7 +88,7 @@ pub(crate) async fn agent(
     tracing::info!(agent = name, %instance, "the agent is ready");
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
-    match worker.run(shutdown).await {
+    match Box::pin(worker.run(shutdown)).await {
         Ok(clean) => {
             tracing::info!(agent = name, clean, "the agent has stopped");
             Ok(())

@@ -241,7 +241,7 @@ fn answers_that_are_too_large_together_fail_by_name() {
     for agent in AGENTS {
         let (task, agent) = (agent.parse().unwrap(), agent.parse().unwrap());
         let mut answer = answer(&task, &agent, AnswerStatus::Completed);
-        answer.text = Some("é".repeat(30 * 1024));
+        answer.text = Some("é".repeat(40 * 1024));
         run.input(
             Input::TaskEnded {
                 task: &task,
