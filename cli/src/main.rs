@@ -14,6 +14,7 @@ use connect::{COMMAND_PATIENCE, connect};
 use exit::Failure;
 
 mod args;
+mod completions;
 mod config;
 mod connect;
 mod data_dir;
@@ -28,8 +29,13 @@ mod signals;
 mod up;
 mod watch;
 
+fn main() -> ExitCode {
+    completions::answer();
+    swarm()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn swarm() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let format = global.output;
     logging::start(&global, default_level(&command));
@@ -45,22 +51,27 @@ async fn main() -> ExitCode {
 }
 
 async fn execute(global: Global, command: Command) -> Result<(), Failure> {
-    let loaded = config::load(global.config.as_deref())?;
-    let config = &loaded.config;
+    let load = || config::command::load(&global);
     match command {
-        Command::Up(args) => up::up(&global, &loaded, args).await,
-        Command::Coordinator => roles::coordinator(&global, config).await,
-        Command::Agent { name } => roles::agent(&global, config, &name).await,
+        Command::Up(args) => up::up(&global, &load()?, args).await,
+        Command::Coordinator => roles::coordinator(&global, &load()?.config).await,
+        Command::Agent { name } => roles::agent(&global, &load()?.config, &name).await,
         Command::Run(args) => {
+            let config = load()?.config;
             let task = run::Task::read(args)?;
-            run::run(&client(&global, config).await?, task, global.output).await
+            run::run(&client(&global, &config).await?, task, global.output).await
         }
         Command::Runs(command) => {
-            runs::runs(&client(&global, config).await?, command, global.output).await
+            let client = client(&global, &load()?.config).await?;
+            runs::runs(&client, command, global.output).await
         }
         Command::Agents(command) => {
-            runs::agents(&client(&global, config).await?, command, global.output).await
+            let client = client(&global, &load()?.config).await?;
+            runs::agents(&client, command, global.output).await
         }
+        // These are of use when the configuration is wrong, too.
+        Command::Config(command) => config::command::run(&global, command),
+        Command::Completions { shell } => completions::script(shell),
     }
 }
 
@@ -76,6 +87,11 @@ fn default_level(command: &Command) -> &'static str {
         Command::Up(UpArgs { run: None, .. }) | Command::Coordinator | Command::Agent { .. } => {
             "info"
         }
-        Command::Up(_) | Command::Run(_) | Command::Runs(_) | Command::Agents(_) => "warn",
+        Command::Up(_)
+        | Command::Run(_)
+        | Command::Runs(_)
+        | Command::Agents(_)
+        | Command::Config(_)
+        | Command::Completions { .. } => "warn",
     }
 }
