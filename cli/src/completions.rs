@@ -113,7 +113,8 @@ fn newest() -> Option<Vec<Summary>> {
         .enable_all()
         .build()
         .ok()?;
-    let asked = runtime.block_on(tokio::time::timeout(PATIENCE, ask(&global, &config)));
+    let asked =
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&global, &config)).await });
     // A name that is being looked up would keep the shell waiting.
     runtime.shutdown_background();
     asked.ok().flatten()

@@ -80,7 +80,8 @@ fn examine(text: &str, variables: Vec<(String, String)>) -> (Config, Vec<Mistake
         Config::default()
     });
     rules::check(&config, &mut findings);
-    findings.mistakes.sort();
+    // In a line, they stay in the order of the text.
+    findings.mistakes.sort_by(|a, b| a.place.cmp(&b.place));
     (config, findings.mistakes)
 }
 

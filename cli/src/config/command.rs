@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::mistakes::ConfigError;
 use super::{Loaded, shown};
 use crate::args::{ConfigCommand, Global};
 use crate::connect;
@@ -46,10 +45,7 @@ fn check(global: &Global, file: Option<&Path>) -> Result<(), Failure> {
         (Err(error), Format::Json) => output::document(&error.document()),
         (Err(error), Format::Text) => error.lines().iter().for_each(|line| output::data(line)),
     }
-    match loaded {
-        Ok(_) => Ok(()),
-        Err(ConfigError { .. }) => Err(Failure::silent(USAGE)),
-    }
+    loaded.map(drop).map_err(|_told| Failure::silent(USAGE))
 }
 
 fn show(global: &Global) -> Result<(), Failure> {

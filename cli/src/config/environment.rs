@@ -3,7 +3,6 @@
 //! `SWARM_OLLAMA_NUM_CTX=4096`, `SWARM_AGENTS_RESEARCH_AGENT__MODEL=llama3.2:1b`, `SWARM_RUNS_RETRY__MAX=1`.
 
 use serde_json::{Map, Value};
-use swarm_protocol::AgentName;
 
 use super::mistakes::{Place, likely};
 use super::reading::{Findings, Reader};
@@ -35,8 +34,10 @@ pub(super) fn apply(
         let place = Place::Variable(name.clone());
         let key = path.join(".");
         match find(shape, &path, name) {
+            // As in a shell, an empty variable is one that is not set.
+            Ok(_) if text.is_empty() => {}
             Ok(shape) => {
-                findings.stands(&key, place);
+                stand(&path, &place, findings);
                 if let Some(value) = value(text, name, &key, shape, findings) {
                     merge(values, nested(&path, value));
                 }
@@ -44,6 +45,18 @@ pub(super) fn apply(
             Err(message) => findings.wrong(place, &key, message),
         }
     }
+}
+
+/// Notes where a key stands, and what is around it when no file has that.
+fn stand(path: &[String], place: &Place, findings: &mut Findings) {
+    for depth in 1..path.len() {
+        let around = path.get(..depth).unwrap_or_default().join(".");
+        findings
+            .places
+            .entry(around)
+            .or_insert_with(|| place.clone());
+    }
+    findings.stands(&path.join("."), place.clone());
 }
 
 /// The key that a variable means, `[ollama, num_ctx]`; none when it is about something else.
@@ -83,10 +96,10 @@ fn find<'s>(shape: &'s Shape, path: &[String], variable: &str) -> Result<&'s Sha
                 };
                 known
             }
-            Shape::Agents(agent) => match key.parse::<AgentName>() {
-                Ok(_) => agent,
-                Err(error) => return Err(error.to_string()),
-            },
+            Shape::Named { names, each } => {
+                names.check(key).map_err(|misfit| misfit.0)?;
+                each
+            }
             Shape::Anything => return Ok(shape),
             _ => {
                 let key = path.get(..depth).unwrap_or_default().join(".");

@@ -17,7 +17,7 @@ pub(super) enum Place {
 }
 
 /// One mistake.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {
     pub(super) place: Place,
     /// The key, `ollama.num_ctx`; none when it is about the text and not about a key.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use swarm_protocol::AgentName;
 
 use super::mistakes::{Mistake, Place, likely};
 use super::shape::{Misfit, Shape, join};
@@ -28,7 +27,7 @@ impl Findings {
 
     /// Notes where a key stands; the last one holds.
     pub(super) fn stands(&mut self, key: &str, place: Place) {
-        let _before = self.places.insert(key.to_owned(), place);
+        self.places.insert(key.to_owned(), place);
     }
 
     /// Where a key stands, or what is around it.
@@ -66,9 +65,9 @@ impl Reader<'_> {
     /// What the node says, without what does not fit; nothing when it says nothing or does not fit at all.
     pub(super) fn read(&mut self, shape: &Shape, key: &str, node: &Node) -> Option<Value> {
         match (shape, &node.value) {
-            (Shape::Anything, _) => Some(tree::plain(node)),
             // A key with nothing behind it is a key that is not set.
             (_, Content::Scalar(Value::Null)) => None,
+            (Shape::Anything, _) => Some(tree::plain(node)),
             (Shape::Section(keys), Content::Map(entries)) => {
                 let known = |name: &str| {
                     keys.iter()
@@ -80,13 +79,9 @@ impl Reader<'_> {
                     known(name).ok_or_else(|| unknown(name))
                 }))
             }
-            (Shape::Agents(agent), Content::Map(entries)) => {
-                Some(
-                    self.entries(key, entries, |name| match name.parse::<AgentName>() {
-                        Ok(_) => Ok(agent),
-                        Err(error) => Err(error.to_string()),
-                    }),
-                )
+            (Shape::Named { names, each }, Content::Map(entries)) => {
+                let fits = |name: &str| names.check(name).map_err(|misfit| misfit.0);
+                Some(self.entries(key, entries, |name| fits(name).map(|()| &**each)))
             }
             (Shape::List { item, at_least }, Content::List(items)) => {
                 if (items.len() as u64) < *at_least {
@@ -137,7 +132,7 @@ impl Reader<'_> {
                     // The key's line is where its value is looked for, also when that begins further down.
                     self.findings.stands(&key, self.place(line));
                     if let Some(value) = self.read(shape, &key, node) {
-                        let _before = map.insert(name.to_owned(), value);
+                        map.insert(name.to_owned(), value);
                     }
                 }
                 Err(message) => self.findings.wrong(self.place(line), &key, message),

@@ -7,14 +7,21 @@ use url::Url;
 
 use super::Config;
 use super::mistakes::{likely, shown_url};
+use crate::output;
+
+/// Characters that are quoted of what does not fit.
+const QUOTED_WIDTH: usize = 60;
 
 /// What may stand at a place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Shape {
     /// These keys and no others.
     Section(Vec<(String, Shape)>),
-    /// An agent's name for each of them.
-    Agents(Box<Shape>),
+    /// A name for each of them.
+    Named {
+        names: Format,
+        each: Box<Shape>,
+    },
     List {
         item: Box<Shape>,
         at_least: u64,
@@ -72,7 +79,10 @@ impl Shape {
             .as_object()
             .and_then(|of| of.values().next())
         {
-            return Self::Agents(Box::new(Self::of(agent)));
+            return Self::Named {
+                names: Format::AgentName,
+                each: Box::new(Self::of(agent)),
+            };
         }
         // An optional word is written as any of itself and null.
         let some = schema["anyOf"].as_array().and_then(|any| any.first());
@@ -95,6 +105,10 @@ impl Shape {
             .as_str()
             .or_else(|| schema["type"][0].as_str());
         match kind {
+            Some("object") => Self::Named {
+                names: Format::Any,
+                each: Box::new(Self::Anything),
+            },
             Some("array") => Self::List {
                 item: Box::new(Self::of(&schema["items"])),
                 at_least: schema["minItems"].as_u64().unwrap_or(0),
@@ -128,9 +142,21 @@ impl Shape {
                 "keys with values: {}",
                 join(keys.iter().map(|(key, _)| key))
             ),
-            Self::Agents(_) => "agents by their names".to_owned(),
-            Self::List { at_least: 0, .. } => "a list, such as [a, b]".to_owned(),
-            Self::List { at_least, .. } => format!("a list of at least {at_least}, such as [a, b]"),
+            Self::Named {
+                names: Format::AgentName,
+                ..
+            } => "agents by their names".to_owned(),
+            Self::Named { .. } => "keys with values".to_owned(),
+            Self::List { item, at_least } => {
+                let example = match **item {
+                    Self::Text(Format::OllamaUrl) => r#"["http://127.0.0.1:11434"]"#,
+                    _ => "[a, b]",
+                };
+                match at_least {
+                    0 => format!("a list, such as {example}"),
+                    _ => format!("a list of at least {at_least}, such as {example}"),
+                }
+            }
             Self::Number { min, max: u64::MAX } => format!("a whole number from {min}"),
             Self::Number { min, max } => format!("a whole number from {min} to {max}"),
             Self::Flag => "true or false".to_owned(),
@@ -187,7 +213,8 @@ impl Format {
         }
     }
 
-    fn check(self, text: &str) -> Result<(), Misfit> {
+    /// What is wrong with a text, if anything is.
+    pub(super) fn check(self, text: &str) -> Result<(), Misfit> {
         let fits = match self {
             Self::Any => true,
             Self::Time => text.parse::<Span>().is_ok(),
@@ -198,17 +225,20 @@ impl Format {
         if fits {
             return Ok(());
         }
-        let shown = if self == Self::NatsUrls {
-            shown_url(text)
-        } else {
-            text.to_owned()
+        let shown = match self {
+            Self::NatsUrls => shown_url(text),
+            _ => text.to_owned(),
         };
         Err(misfit(&shown, self.accepted()))
     }
 }
 
 fn misfit(written: &str, accepted: &str) -> Misfit {
-    let short: String = crate::output::line(written, 60);
+    // A URL may have come to where none belongs.
+    let short = match written.contains("://") {
+        true => output::line(&shown_url(written), QUOTED_WIDTH),
+        false => output::line(written, QUOTED_WIDTH),
+    };
     let shown = match short.as_str() {
         "" => "nothing".to_owned(),
         "a list" | "an empty list" | "keys with values" => short,
@@ -233,8 +263,8 @@ fn is_nats_url(text: &str) -> bool {
 
 /// Whether an agent would ask this host; the reasons are those of the model crate.
 fn check_ollama_url(text: &str) -> Result<(), Misfit> {
-    let url = Url::parse(text)
-        .map_err(|_no_url| misfit(&shown_url(text), Format::OllamaUrl.accepted()))?;
+    let no_url = |_error| misfit(&shown_url(text), Format::OllamaUrl.accepted());
+    let url = Url::parse(text).map_err(no_url)?;
     match swarm_model::Ollama::new(swarm_model::Options::new(vec![url])) {
         Ok(_) => Ok(()),
         Err(error) => Err(Misfit(error.to_string())),

@@ -39,21 +39,21 @@ fn fill(name: &AgentName, agent: &mut Agent) {
     let role = roles::role(name.as_str());
     let text = |text: &str| text.to_owned();
     if let Some(role) = role {
-        let _ = agent.prompt.get_or_insert_with(|| text(role.prompt));
-        let _ = agent
+        agent.prompt.get_or_insert_with(|| text(role.prompt));
+        agent
             .description
             .get_or_insert_with(|| text(role.description));
-        let _ = agent
+        agent
             .capabilities
             .get_or_insert_with(|| role.capabilities.iter().map(|word| text(word)).collect());
     }
     let model = role.or(summarizer).map(|role| text(role.model));
     agent.model = agent.model.take().or(model);
     let turns = role.map_or(3, |role| role.max_iterations);
-    let _ = agent.max_iterations.get_or_insert(turns);
-    let _ = agent.replicas.get_or_insert(1);
-    let _ = agent.tool_mode.get_or_insert(ToolMode::Auto);
-    let _ = agent.kind.get_or_insert(AgentKind::Worker);
+    agent.max_iterations.get_or_insert(turns);
+    agent.replicas.get_or_insert(1);
+    agent.tool_mode.get_or_insert(ToolMode::Auto);
+    agent.kind.get_or_insert(AgentKind::Worker);
 }
 
 /// Hides every text and number but those of fields that are known to be harmless.

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
@@ -23,7 +23,7 @@ pub(super) enum Content {
 }
 
 /// Why a text is no YAML.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NoYaml {
     pub(super) line: Option<u64>,
     pub(super) message: String,
@@ -37,8 +37,9 @@ pub(super) fn parse(text: &str) -> Result<Node, NoYaml> {
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.without_snippet().to_string();
-        // The line has a field of its own.
+        // The line has a field of its own, and what a programmer could do about it is of no use here.
         let message = message.split(" at line ").next().unwrap_or_default();
+        let message = message.split("; use ").next().unwrap_or_default();
         NoYaml {
             line: error.location().map(|location| location.line()),
             message: message.to_owned(),
