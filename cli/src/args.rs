@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use swarm_protocol::submission::Aggregate;
 use swarm_protocol::{AgentName, RunRef, RunState, Span};
 
+use crate::completions;
 use crate::output::Format;
 
 /// Teams of local LLM agents on NATS.
@@ -77,6 +79,7 @@ pub(crate) enum Command {
     /// Run a worker of one agent
     Agent {
         /// The agent, a name from the configuration
+        #[arg(add = ArgValueCandidates::new(completions::agents))]
         name: String,
         #[command(flatten)]
         role: RoleArgs,
@@ -94,6 +97,14 @@ pub(crate) enum Command {
     /// Show the agents that are running
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Check and show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the script that completes this command in a shell: `source <(swarm completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Flags of every role.
@@ -117,7 +128,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "TASK")]
     pub(crate) run: Option<String>,
     /// The agents of that task
-    #[arg(long, value_delimiter = ',', requires = "run", value_name = "A,B")]
+    #[arg(long, value_delimiter = ',', requires = "run", value_name = "A,B", add = ArgValueCandidates::new(completions::agents))]
     pub(crate) agents: Option<Vec<AgentName>>,
     /// Settings for the simulator
     #[command(flatten)]
@@ -155,7 +166,7 @@ pub(crate) struct RunArgs {
     /// What is to be done; `-` reads it from stdin
     pub(crate) task: String,
     /// The agents that get it [default: the team of the configuration]
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    #[arg(long, value_delimiter = ',', value_name = "A,B", add = ArgValueCandidates::new(completions::agents))]
     pub(crate) agents: Option<Vec<AgentName>>,
     /// How their answers become one [default: summarize when there are several]
     #[arg(long, value_enum)]
@@ -204,7 +215,7 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_parser = parse_state)]
         state: Option<RunState>,
         /// Only runs that have this agent at work now
-        #[arg(long)]
+        #[arg(long, add = ArgValueCandidates::new(completions::agents))]
         agent: Option<AgentName>,
         /// Only runs with this label: name or name=value
         #[arg(long)]
@@ -219,11 +230,13 @@ pub(crate) enum RunsCommand {
     /// Show a run and, when it has ended, its result
     Show {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
     },
     /// Follow a run to its end
     Watch {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
     },
     /// Tell the story of a run: what happened, where its time went, and why it waits
@@ -239,11 +252,35 @@ pub(crate) enum RunsCommand {
     /// Cancel a run
     Cancel {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
         run: RunRef,
         /// Why, for whoever reads the run
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+/// `swarm config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say everything that is wrong with the configuration, a line each
+    Check {
+        /// The file [default: the one that any command would read]
+        file: Option<PathBuf>,
+    },
+    /// Show what holds after defaults, file, environment and flags
+    Show,
+}
+
+/// A shell whose words can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash 4 or newer.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// `swarm agents …`.
@@ -252,7 +289,7 @@ pub(crate) enum AgentsCommand {
     /// List the instances that are running
     List {
         /// Only instances of this agent
-        #[arg(long)]
+        #[arg(long, add = ArgValueCandidates::new(completions::agents))]
         agent: Option<AgentName>,
         /// Only agents with this capability
         #[arg(long)]

@@ -14,6 +14,7 @@ use connect::{COMMAND_PATIENCE, connect};
 use exit::Failure;
 
 mod args;
+mod completions;
 mod config;
 mod connect;
 mod data_dir;
@@ -30,8 +31,13 @@ mod status;
 mod up;
 mod watch;
 
+fn main() -> ExitCode {
+    completions::answer();
+    swarm()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn swarm() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let format = global.output;
     logging::start(&global, default_level(&command));
@@ -47,28 +53,35 @@ async fn main() -> ExitCode {
 }
 
 async fn execute(global: Global, command: Command) -> Result<(), Failure> {
-    let loaded = config::load(global.config.as_deref())?;
-    let config = &loaded.config;
+    let load = || config::command::load(&global);
     match command {
         Command::Up(UpArgs { detach: true, .. }) => up::detach(),
-        Command::Up(args) => up::up(&global, &loaded, args).await,
-        Command::Down => up::down(config.runs.drain.0),
-        Command::Status => status::status(&global, config).await,
-        Command::Coordinator(role) => Box::pin(roles::coordinator(&global, config, &role)).await,
+        Command::Up(args) => up::up(&global, &load()?, args).await,
+        Command::Down => up::down(load()?.config.runs.drain.0),
+        Command::Status => status::status(&global, &load()?.config).await,
+        Command::Coordinator(role) => {
+            Box::pin(roles::coordinator(&global, &load()?.config, &role)).await
+        }
         Command::Agent { name, role } => {
-            Box::pin(roles::agent(&global, config, &name, &role)).await
+            Box::pin(roles::agent(&global, &load()?.config, &name, &role)).await
         }
         Command::Healthcheck { address } => health::check(address).await,
         Command::Run(args) => {
+            let config = load()?.config;
             let task = run::Task::read(args)?;
-            run::run(&client(&global, config).await?, task, global.output).await
+            run::run(&client(&global, &config).await?, task, global.output).await
         }
         Command::Runs(command) => {
-            runs::runs(&client(&global, config).await?, command, global.output).await
+            let client = client(&global, &load()?.config).await?;
+            runs::runs(&client, command, global.output).await
         }
         Command::Agents(command) => {
-            runs::agents(&client(&global, config).await?, command, global.output).await
+            let client = client(&global, &load()?.config).await?;
+            runs::agents(&client, command, global.output).await
         }
+        // These are of use when the configuration is wrong, too.
+        Command::Config(command) => config::command::run(&global, command),
+        Command::Completions { shell } => completions::script(shell),
     }
 }
 

@@ -1,14 +1,15 @@
-//! The shape of `swarm.yaml`, with its defaults.
+//! The shape of `swarm.yaml`, with its defaults. What the schema says of a field is what is accepted.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use swarm_agents::roles;
 use swarm_protocol::{AgentName, Span};
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) nats: Nats,
@@ -38,13 +39,16 @@ impl Default for Config {
 }
 
 /// `nats`: the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Nats {
+    #[schemars(extend("format" = "nats-urls"))]
     pub(crate) url: String,
     pub(crate) creds: Option<String>,
+    #[schemars(range(min = 1, max = 5))]
     pub(crate) replicas: u32,
     /// How long an agent may be silent about an attempt before another one gets it.
+    #[schemars(extend("format" = "time"))]
     pub(crate) work_ack_wait: Span,
 }
 
@@ -61,11 +65,14 @@ impl Default for Nats {
 }
 
 /// `ollama`: where models are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ollama {
+    #[schemars(length(min = 1), extend("items" = { "type": "string", "format": "ollama-url" }))]
     pub(crate) hosts: Vec<String>,
+    #[schemars(range(min = 1))]
     pub(crate) parallel: u32,
+    #[schemars(range(min = 1))]
     pub(crate) num_ctx: u32,
 }
 
@@ -80,7 +87,7 @@ impl Default for Ollama {
 }
 
 /// `agents.<name>`: one agent; what is not set comes from the shipped role of that name.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Agent {
     pub(crate) model: Option<String>,
@@ -88,6 +95,7 @@ pub(crate) struct Agent {
     pub(crate) description: Option<String>,
     pub(crate) capabilities: Option<Vec<String>>,
     pub(crate) tools: Option<Vec<String>>,
+    #[schemars(range(min = 1))]
     pub(crate) max_iterations: Option<u32>,
     pub(crate) replicas: Option<u32>,
     pub(crate) tool_mode: Option<ToolMode>,
@@ -95,7 +103,7 @@ pub(crate) struct Agent {
 }
 
 /// How a model is given tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToolMode {
     Auto,
@@ -105,7 +113,7 @@ pub(crate) enum ToolMode {
 }
 
 /// Where an agent runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AgentKind {
     Worker,
@@ -113,12 +121,14 @@ pub(crate) enum AgentKind {
 }
 
 /// `mcp`: the gateway.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mcp {
     pub(crate) server_host: String,
     pub(crate) server_port: u16,
+    #[schemars(range(min = 1))]
     pub(crate) max_agents: u32,
+    #[schemars(range(min = 1))]
     pub(crate) message_timeout: u64,
     pub(crate) enable_persistence: bool,
 }
@@ -136,16 +146,19 @@ impl Default for Mcp {
 }
 
 /// `runs`: how runs go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Runs {
     pub(crate) default_agents: Option<Vec<AgentName>>,
+    #[schemars(extend("format" = "time"))]
     pub(crate) retention: Span,
+    #[schemars(range(min = 1))]
     pub(crate) max_open: u64,
     pub(crate) retry: Retry,
     pub(crate) deadlines: Deadlines,
     pub(crate) budget: Budget,
     /// How long running work may go on after a stop.
+    #[schemars(extend("format" = "time"))]
     pub(crate) drain: Span,
 }
 
@@ -164,7 +177,7 @@ impl Default for Runs {
 }
 
 /// `runs.retry`: attempts after a failed one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Retry {
     pub(crate) max: u32,
@@ -177,11 +190,14 @@ impl Default for Retry {
 }
 
 /// `runs.deadlines`: how long things may take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Deadlines {
+    #[schemars(extend("format" = "time"))]
     pub(crate) queue: Span,
+    #[schemars(extend("format" = "time"))]
     pub(crate) attempt: Span,
+    #[schemars(extend("format" = "time"))]
     pub(crate) total: Span,
 }
 
@@ -196,7 +212,7 @@ impl Default for Deadlines {
 }
 
 /// `runs.budget`: what a run may use.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Budget {
     pub(crate) model_calls: u64,
@@ -213,7 +229,7 @@ impl Default for Budget {
 }
 
 /// `tools`: where tools may look, and who builds new ones.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Tools {
     pub(crate) document_roots: Vec<String>,
@@ -222,14 +238,14 @@ pub(crate) struct Tools {
 }
 
 /// `tools.web_search`: the search engine.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct WebSearch {
     pub(crate) url: Option<String>,
 }
 
 /// `tools.builder`: the tool-builder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Builder {
     pub(crate) model: String,
