@@ -4,6 +4,7 @@ mod bad_input;
 mod bus;
 mod cancel;
 mod commands;
+mod deploy;
 mod docs;
 mod faults;
 mod main_job;
