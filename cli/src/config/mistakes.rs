@@ -64,14 +64,14 @@ impl ConfigError {
                 Place::File => (None, mistake.key.as_ref()),
                 Place::Variable(name) => (None, Some(name)),
             };
-            let mut document = json!({ "message": mistake.message });
-            if let Some(line) = line {
-                document["line"] = json!(line);
-            }
-            if let Some(key) = key {
-                document["key"] = json!(key);
-            }
-            document
+            let said = [
+                line.map(|line| ("line", json!(line))),
+                key.map(|key| ("key", json!(key))),
+                Some(("message", json!(mistake.message))),
+            ];
+            let said = said.into_iter().flatten();
+            said.map(|(name, value)| (name.to_owned(), value))
+                .collect::<Value>()
         });
         json!({ "file": self.file, "mistakes": mistakes.collect::<Vec<_>>() })
     }

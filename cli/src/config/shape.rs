@@ -103,7 +103,7 @@ impl Shape {
         }
         let kind = schema["type"]
             .as_str()
-            .or_else(|| schema["type"][0].as_str());
+            .or_else(|| schema["type"].get(0)?.as_str());
         match kind {
             Some("object") => Self::Named {
                 names: Format::Any,

@@ -1,8 +1,6 @@
 //! The configuration as `swarm config` tells it, and what a shell completes from it.
 
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use swarm_tests::Stack;
@@ -82,9 +80,7 @@ async fn a_check_says_everything_that_is_wrong_and_so_does_every_command() {
     let (printed, code) = stack.swarm(&["config", "check"]).await;
     assert_eq!((code, printed.err.as_str()), (2, ""), "{printed:?}");
     assert_eq!(printed.out, lines(&file));
-    let (printed, code) = stack
-        .swarm(&["config", "check", "--output", "json"])
-        .await;
+    let (printed, code) = stack.swarm(&["config", "check", "--output", "json"]).await;
     assert_eq!((code, printed.err.as_str()), (2, ""), "{printed:?}");
     let said: Value = serde_json::from_str(&printed.out).unwrap();
     assert_eq!(said, document(&file));
@@ -109,7 +105,7 @@ async fn a_check_says_everything_that_is_wrong_and_so_does_every_command() {
 
 #[tokio::test]
 async fn a_check_says_which_file_is_in_order() {
-    let mut stack = Stack::start(&FAST).await;
+    let stack = Stack::start(&FAST).await;
     let (printed, code) = stack.swarm(&["config", "check"]).await;
     assert_eq!(
         (code, printed.out.as_str(), printed.err.as_str()),
@@ -121,9 +117,7 @@ async fn a_check_says_which_file_is_in_order() {
     let said = stack.swarm_json(&["config", "check"]).await;
     assert_eq!(said, json!({ "file": "swarm.yaml", "mistakes": [] }));
     // The file that is named is checked, not the one that would be read.
-    let other = stack.configure("tols: {}\n");
-    let other = other.rename_to("other.yaml");
-    std::fs::write(stack.folder().join("swarm.yaml"), "{}").unwrap();
+    std::fs::write(stack.folder().join("other.yaml"), "tols: {}\n").unwrap();
     let (printed, code) = stack.swarm(&["config", "check", "other.yaml"]).await;
     assert_eq!(
         (code, printed.out.lines().next().unwrap_or_default()),
@@ -131,13 +125,48 @@ async fn a_check_says_which_file_is_in_order() {
             2,
             "other.yaml:1: tols: unknown key; accepted in the configuration are \
              nats, ollama, agents, mcp, mcp_servers, runs, tools; did you mean `tools`?"
-        ),
-        "{other:?}"
+        )
     );
     let (printed, code) = stack.swarm(&["config", "check", "missing.yaml"]).await;
     assert_eq!(code, 2);
     assert!(
-        printed.out.starts_with("missing.yaml: the configuration cannot be read: "),
+        printed
+            .out
+            .starts_with("missing.yaml: the configuration cannot be read: "),
         "{printed:?}"
     );
+}
+
+/// What a shell is offered for the last word of a line.
+async fn offered(stack: &Stack, words: &[&str]) -> Vec<String> {
+    let mut line = vec!["--", "swarm"];
+    line.extend(words);
+    let mut command = stack.command(&line);
+    command
+        .env("SWARM_COMPLETE", "bash")
+        .env("_CLAP_IFS", "\n")
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_shell_completes_commands_agents_and_runs() {
+    let team = Stack::with_team(&FAST).await;
+    let stack = &team.stack;
+    let run = stack.submit("question", &[]).await;
+    stack.result(&run).await;
+    assert_eq!(offered(stack, &["comp"]).await, ["completions"]);
+    assert_eq!(offered(stack, &["agent", "crit"]).await, ["critical_agent"]);
+    assert_eq!(offered(stack, &["runs", "show", ""]).await[0], run);
+    for shell in ["bash", "zsh", "fish"] {
+        let (printed, code) = stack.swarm(&["completions", shell]).await;
+        assert_eq!(code, 0);
+        assert!(printed.out.contains("SWARM_COMPLETE"), "{printed:?}");
+    }
+    let (printed, code) = stack.swarm(&["completions", "tcsh"]).await;
+    assert_eq!(code, 2);
+    assert!(printed.err.contains("bash, zsh, fish"), "{printed:?}");
 }

@@ -5,6 +5,7 @@ mod bus;
 mod cancel;
 mod commands;
 mod config;
+mod deploy;
 mod docs;
 mod faults;
 mod main_job;
