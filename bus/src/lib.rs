@@ -12,6 +12,7 @@ pub mod connection;
 pub mod delivery;
 pub mod fence;
 pub mod gate;
+pub mod inspect;
 pub mod message;
 pub mod publish;
 pub mod pull;

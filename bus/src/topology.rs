@@ -476,7 +476,7 @@ fn note(report: &mut Report, what: String, outcome: Applied) {
 }
 
 /// The subjects of a stream that was found, when it shares none with the one that should be there.
-fn foreign_subjects(wanted: &Value, actual: &Map<String, Value>) -> Option<String> {
+pub(crate) fn foreign_subjects(wanted: &Value, actual: &Map<String, Value>) -> Option<String> {
     let list = |value: Option<&Value>| -> Vec<String> {
         let subjects = value.and_then(Value::as_array).into_iter().flatten();
         subjects
@@ -489,7 +489,7 @@ fn foreign_subjects(wanted: &Value, actual: &Map<String, Value>) -> Option<Strin
 }
 
 /// The fields of `wanted` that `actual` has otherwise; zero and absent are the same to the server.
-fn differences(wanted: &Value, actual: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn differences(wanted: &Value, actual: &Map<String, Value>) -> Vec<String> {
     let is_zero = |value: &Value| {
         matches!(value, Value::Null | Value::Bool(false)) || value.as_i64() == Some(0)
     };

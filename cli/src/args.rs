@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Down,
     /// Show processes, streams, runs and what waits
     Status,
+    /// Look for what is wrong, and say what mends it; exits 0, or 1 when something is wrong
+    Doctor,
     /// Run a coordinator
     Coordinator(RoleArgs),
     /// Run a worker of one agent
@@ -242,11 +244,13 @@ pub(crate) enum RunsCommand {
     /// Tell the story of a run: what happened, where its time went, and why it waits
     Explain {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
     },
     /// Forget a run that has ended: its journals and its content
     Delete {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
     },
     /// Cancel a run

@@ -14,7 +14,7 @@ pub(crate) fn start(global: &Global, default: &str) {
         (false, _) => "trace",
     };
     // The NATS client reports at its own levels what the bus reports in our words.
-    let fallback = format!("{level},async_nats=error,hyper=warn,reqwest=warn");
+    let fallback = format!("{level},async_nats=off,hyper=warn,reqwest=warn");
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(fallback));
     let builder = tracing_subscriber::fmt()

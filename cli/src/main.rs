@@ -18,6 +18,7 @@ mod completions;
 mod config;
 mod connect;
 mod data_dir;
+mod doctor;
 mod exit;
 mod health;
 mod logging;
@@ -58,6 +59,7 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
         Command::Up(UpArgs { detach: true, .. }) => up::detach(),
         Command::Up(args) => up::up(&global, &load()?, args).await,
         Command::Down => up::down(load()?.config.runs.drain.0),
+        Command::Doctor => doctor::doctor(&global).await,
         Command::Status => status::status(&global, &load()?.config).await,
         Command::Coordinator(role) => {
             Box::pin(roles::coordinator(&global, &load()?.config, &role)).await

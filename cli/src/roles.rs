@@ -102,7 +102,7 @@ pub(crate) async fn agent(
 }
 
 /// Streams and consumers as configured.
-fn topology_settings(config: &Config) -> topology::Settings {
+pub(crate) fn topology_settings(config: &Config) -> topology::Settings {
     topology::Settings {
         replicas: config.nats.replicas,
         retention: config.runs.retention.0,

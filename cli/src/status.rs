@@ -48,11 +48,11 @@ struct Stream {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RunCounts {
+pub(crate) struct RunCounts {
     open: u64,
     by_state: BTreeMap<RunState, u64>,
     #[serde(default)]
-    held: Option<String>,
+    pub(crate) held: Option<String>,
 }
 
 /// Something that waits, and why.
@@ -146,7 +146,7 @@ impl From<Fill> for Stream {
 }
 
 /// The statistics of the service's endpoint `runs` hold what a coordinator knows of runs.
-async fn count_runs(bus: &Bus) -> Option<RunCounts> {
+pub(crate) async fn count_runs(bus: &Bus) -> Option<RunCounts> {
     #[derive(Deserialize)]
     struct Stats {
         endpoints: Vec<Endpoint>,

@@ -162,14 +162,17 @@ struct Reports {
 
 impl Reports {
     /// A child has died. Why, as far as it said so.
-    fn died(&self, name: &str, how: &str) -> String {
+    fn died(&self, name: &str, status: std::io::Result<ExitStatus>) -> String {
+        // Who is killed does not say why.
+        let was_killed = status.as_ref().is_ok_and(|status| status.code().is_none());
+        let how = describe(status);
         let said = self
             .said
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let why = if said.is_empty() {
-            how.to_owned()
+        let why = if was_killed || said.is_empty() {
+            how.clone()
         } else {
             format!("{how}: {said}")
         };
@@ -253,7 +256,7 @@ async fn supervise(
             status = process.wait() => status,
             () = stop.cancelled() => return end(&name, process).await,
         };
-        let why = reports.died(&name, &describe(status));
+        let why = reports.died(&name, status);
         if why == last {
             tracing::debug!(child = name, why, "died again");
         } else {

@@ -1,0 +1,174 @@
+//! The NATS server: reachable, guarded, in step, and with room.
+
+use std::time::Duration;
+
+use swarm_bus::connection::{Login, Options, password_variable};
+use swarm_bus::{Bus, Role, topology};
+use swarm_protocol::error::chain;
+use swarm_protocol::{AgentName, Timestamp};
+
+use super::Finding;
+use crate::args::Global;
+use crate::config::Config;
+use crate::connect::{COMMAND_PATIENCE, connect, server_url};
+use crate::roles::topology_settings;
+
+/// Clocks may differ by so much: deadlines are seconds and minutes.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// From this fill on a stream is said to be full; the coordinator holds submissions then.
+const FULL: u64 = 80;
+
+/// A server that was reached.
+pub(super) struct Seen {
+    pub(super) client: Bus,
+    /// Who may look at streams and consumers, when the login is right.
+    pub(super) observer: Option<Bus>,
+}
+
+pub(super) async fn look(global: &Global, config: &Config) -> (Option<Seen>, Vec<Finding>) {
+    let client = match connect(global, config, Role::Client, COMMAND_PATIENCE).await {
+        Ok(client) => client,
+        Err(failure) => {
+            let message = failure.error.map(|error| error.message);
+            let finding =
+                Finding::problem("server", message.unwrap_or_default(), "`swarm up --detach`");
+            return (None, vec![finding]);
+        }
+    };
+    let url = server_url(global, config).unwrap_or_default();
+    let mut findings = vec![Finding::ok(
+        "server",
+        format!("nats-server {} at {url}", client.server_version()),
+    )];
+    findings.extend(logins(global, config, &url).await);
+    let observer = connect(global, config, Role::Observer, COMMAND_PATIENCE)
+        .await
+        .ok();
+    if let Some(observer) = &observer {
+        findings.extend(topology(observer, config).await);
+        findings.extend(fill(observer).await);
+        findings.extend(clock(observer).await);
+    }
+    (Some(Seen { client, observer }), findings)
+}
+
+async fn logins(global: &Global, config: &Config, url: &str) -> Vec<Finding> {
+    if lets_anybody_in(url).await {
+        return vec![Finding::problem(
+            "users",
+            "the server takes any login: everybody who reaches it may change runs and streams",
+            "start it with the nats.conf of Swarm: `swarm up` does",
+        )];
+    }
+    let mut refused = Vec::new();
+    for role in [Role::Coordinator, Role::Agent, Role::Observer] {
+        if let Err(failure) = connect(global, config, role, COMMAND_PATIENCE).await {
+            let message = failure.error.map(|error| error.message);
+            let mend = format!(
+                "set {} to the password that the server was started with",
+                password_variable(role)
+            );
+            refused.push(Finding::problem("users", message.unwrap_or_default(), mend));
+        }
+    }
+    if refused.is_empty() {
+        refused.push(Finding::ok(
+            "users",
+            "coordinator, agent, observer and client may log in",
+        ));
+    }
+    refused
+}
+
+/// Whether somebody whom the server cannot know gets in, as on a server without users.
+async fn lets_anybody_in(url: &str) -> bool {
+    let stranger = || uuid::Uuid::new_v4().to_string();
+    let options = Options {
+        url: url.to_owned(),
+        role: Role::Client,
+        login: Login::UserPassword(stranger(), stranger()),
+        name: "swarm doctor".to_owned(),
+        patience: COMMAND_PATIENCE,
+    };
+    Bus::connect(options).await.is_ok()
+}
+
+async fn topology(observer: &Bus, config: &Config) -> Vec<Finding> {
+    let agents: Vec<AgentName> = config.agents.keys().cloned().collect();
+    let settings = topology_settings(config);
+    let drift = match observer.compare_topology(&settings, &agents).await {
+        Ok(drift) => drift,
+        Err(error) => {
+            return vec![Finding::problem(
+                "streams",
+                chain(&error),
+                "`swarm coordinator` makes what is missing",
+            )];
+        }
+    };
+    let missing = drift.missing.iter().map(|what| {
+        let mend = "`swarm coordinator`, or `swarm up`, makes it";
+        Finding::problem("streams", format!("{what} is not there"), mend)
+    });
+    let differing = drift.differing.iter().map(|what| {
+        let mend =
+            "`swarm coordinator` changes what may be changed; else back up, remove, and restore";
+        Finding::problem("streams", format!("not as it should be: {what}"), mend)
+    });
+    let mut findings: Vec<Finding> = missing.chain(differing).collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok(
+            "streams",
+            "streams and consumers are as they should be",
+        ));
+    }
+    findings
+}
+
+async fn fill(observer: &Bus) -> Vec<Finding> {
+    let mut fills = Vec::new();
+    for stream in topology::STREAMS {
+        fills.extend(observer.fill(stream).await.ok());
+    }
+    let full = fills.iter().filter(|fill| fill.percent() >= FULL);
+    let findings: Vec<Finding> = full
+        .map(|fill| {
+            Finding::problem(
+                "room",
+                format!("{} is {} % full", fill.stream, fill.percent()),
+                "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention",
+            )
+        })
+        .collect();
+    match fills.iter().max_by_key(|fill| fill.percent()) {
+        Some(fullest) if findings.is_empty() => vec![Finding::ok(
+            "room",
+            format!("{} is the fullest, {} %", fullest.stream, fullest.percent()),
+        )],
+        _ => findings,
+    }
+}
+
+async fn clock(observer: &Bus) -> Option<Finding> {
+    let before = Timestamp::now();
+    let server = observer.server_time().await.ok().flatten()?;
+    let (ahead, behind) = (before.since(server), server.since(Timestamp::now()));
+    let (apart, how) = if ahead > behind {
+        (ahead, "ahead of")
+    } else {
+        (behind, "behind")
+    };
+    Some(if apart <= CLOCK_TOLERANCE {
+        Finding::ok("clock", "in step with the server's")
+    } else {
+        Finding::problem(
+            "clock",
+            format!(
+                "this machine is {} s {how} the NATS server: deadlines come too early or too late",
+                apart.as_secs()
+            ),
+            "`timedatectl set-ntp true` on the machine that is wrong",
+        )
+    })
+}
