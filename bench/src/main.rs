@@ -1,0 +1,223 @@
+//! Measures Swarm beside the smallest pipeline that does the same work by hand, in the same rounds on the same machine.
+//!
+//! Wall times of one machine say little on another one, ratios of one round do. The bars are printed beside what was
+//! measured, and the exit code says whether they hold.
+//!
+//! Reading order: `side` (what is measured of both), `alone` (what only Swarm has), `report`; `minimal` and `swarm` are the
+//! two sides, `load` drives them, `server`, `process` and `model` are what they run on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+mod alone;
+mod load;
+mod minimal;
+mod model;
+mod process;
+mod report;
+mod server;
+mod side;
+mod swarm;
+
+use report::{Mode, Report, Round};
+use server::Sync;
+
+/// The task: 256 bytes.
+const TASK: &str = "The measured task is a text of two hundred and fifty-six bytes: long enough to be a question that a person \
+    would type, short enough that its size does not matter beside what is done with it. What does it cost to have it answered durably, by an agent? That ";
+const _: () = assert!(TASK.len() == 256);
+
+/// Measures Swarm beside the minimal pipeline.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+
+    /// Fewer tasks and one round: to look at a change, not to quote
+    #[arg(long)]
+    quick: bool,
+
+    /// Rounds; the figures are medians
+    #[arg(long)]
+    rounds: Option<usize>,
+
+    /// Only the ratios in this sync mode, and nothing is written
+    #[arg(long, value_parser = ["always", "default"])]
+    only: Option<String>,
+
+    /// Where everything is written as JSON
+    #[arg(long, default_value = "bench/results/latest.json")]
+    json: PathBuf,
+
+    /// A document whose part between `<!-- bench -->` and `<!-- /bench -->` becomes the table
+    #[arg(long)]
+    document: Option<PathBuf>,
+}
+
+/// Processes that a measurement starts.
+#[derive(Debug, Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// The model host
+    Model { port: u16, latency_ms: u64 },
+    /// A worker of the minimal pipeline
+    MinimalWorker {
+        url: String,
+        model: u16,
+        slots: usize,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    // One thread is enough for a model host that computes nothing, and leaves the cores to what is measured.
+    let runtime = match cli.part {
+        Some(Part::Model { .. }) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+        _ => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?,
+    };
+    runtime.block_on(async {
+        match cli.part {
+            Some(Part::Model { port, latency_ms }) => {
+                model::serve(port, Duration::from_millis(latency_ms)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Part::MinimalWorker { url, model, slots }) => {
+                minimal::work(&url, model, slots).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            None => measure(cli).await,
+        }
+    })
+}
+
+async fn measure(cli: Cli) -> Result<ExitCode> {
+    let counts = if cli.quick {
+        side::Counts {
+            warm_up: 200,
+            single: 300,
+            loaded: 2000,
+            slow: 320,
+            fan_out: 5,
+        }
+    } else {
+        side::Counts {
+            warm_up: 500,
+            single: 1500,
+            loaded: 6000,
+            slow: 1280,
+            fan_out: 20,
+        }
+    };
+    let rounds = cli.rounds.unwrap_or(if cli.quick { 1 } else { 3 });
+    let wanted = |sync: &Sync| cli.only.as_deref().is_none_or(|only| only == sync.name());
+    let mut modes = Vec::new();
+    for sync in [Sync::Always, Sync::Default].into_iter().filter(wanted) {
+        let mut mode = Mode {
+            sync: sync.name(),
+            rounds: Vec::new(),
+        };
+        for n in 1..=rounds {
+            say(&format!(
+                "sync_interval {}: round {n} of {rounds}",
+                sync.name()
+            ));
+            let minimal = side::minimal(sync, counts)
+                .await
+                .context("the minimal pipeline")?;
+            let (swarm, more) = side::swarm(sync, counts).await.context("Swarm")?;
+            mode.rounds.push(Round {
+                minimal,
+                swarm,
+                more,
+            });
+        }
+        modes.push(mode);
+    }
+    say("starts, memory, worst case");
+    let counts = if cli.quick {
+        alone::Counts {
+            starts: 3,
+            open_runs: 2000,
+            worst_of: 1000,
+        }
+    } else {
+        alone::Counts {
+            starts: 5,
+            open_runs: 10_000,
+            worst_of: 10_000,
+        }
+    };
+    let report = Report {
+        at: jiff::Timestamp::now().strftime("%F").to_string(),
+        machine: machine(),
+        nats_server: nats_server().await?,
+        quick: cli.quick,
+        modes,
+        alone: alone::measure(counts).await?,
+    };
+    let markdown = report.markdown();
+    print(&markdown);
+    if cli.only.is_none() {
+        report.write(&cli.json)?;
+        if let Some(document) = &cli.document {
+            put_between_marks(document, &markdown)?;
+        }
+    }
+    Ok(if report.holds() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn put_between_marks(document: &PathBuf, markdown: &str) -> Result<()> {
+    const BEGIN: &str = "<!-- bench -->\n";
+    const END: &str = "<!-- /bench -->";
+    let text = std::fs::read_to_string(document)?;
+    let marks = || {
+        format!(
+            "{} has no part between {BEGIN}and {END}",
+            document.display()
+        )
+    };
+    let (before, rest) = text.split_once(BEGIN).with_context(marks)?;
+    let (_, after) = rest.split_once(END).with_context(marks)?;
+    Ok(std::fs::write(
+        document,
+        format!("{before}{BEGIN}\n{markdown}\n{END}{after}"),
+    )?)
+}
+
+/// Processor, cores and system, as far as Linux tells.
+fn machine() -> String {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("an unknown processor", |(_, name)| name.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores of {model}, {}", std::env::consts::OS)
+}
+
+async fn nats_server() -> Result<String> {
+    let folder = tempfile::TempDir::new()?;
+    let server = server::Server::start(folder.path(), Sync::Default).await?;
+    let client = server.connect("client").await?;
+    Ok(client.server_info().version)
+}
+
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}
+
+fn print(text: &str) {
+    println!("{text}");
+}
