@@ -58,13 +58,26 @@ struct Cli {
     document: Option<PathBuf>,
 }
 
-/// Processes that a measurement starts.
+/// What is run in place of the measurements.
 #[derive(Debug, Subcommand)]
-#[command(hide = true)]
 enum Part {
+    /// Keep Swarm under load, and print its processes: to look at with a profiler
+    Load {
+        /// For so many seconds
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Tasks at once
+        #[arg(long, default_value_t = side::AT_ONCE)]
+        at_once: usize,
+        /// Write to the disk every two minutes, not before each acknowledgement
+        #[arg(long)]
+        no_sync: bool,
+    },
     /// The model host
+    #[command(hide = true)]
     Model { port: u16, latency_ms: u64 },
     /// A worker of the minimal pipeline
+    #[command(hide = true)]
     MinimalWorker {
         url: String,
         model: u16,
@@ -91,6 +104,15 @@ fn main() -> Result<ExitCode> {
             }
             Some(Part::MinimalWorker { url, model, slots }) => {
                 minimal::work(&url, model, slots).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Part::Load {
+                seconds,
+                at_once,
+                no_sync,
+            }) => {
+                let sync = if no_sync { Sync::Default } else { Sync::Always };
+                side::hold(sync, at_once, Duration::from_secs(seconds)).await?;
                 Ok(ExitCode::SUCCESS)
             }
             None => measure(cli).await,

@@ -34,6 +34,16 @@ impl Process {
         })
     }
 
+    /// What it is called here.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time used so far, by user and kernel.
     pub fn cpu(&self) -> Result<Duration> {
         cpu_of(&self.child.id().to_string())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -136,6 +136,25 @@ pub async fn swarm(sync: Sync, counts: Counts) -> Result<(Side, More)> {
         fan_out_p50_ms: millis(fan_out.percentile(0.5)),
     };
     Ok((side, more))
+}
+
+/// Keeps Swarm under load, and says which processes that are.
+pub async fn hold(sync: Sync, at_once: usize, span: Duration) -> Result<()> {
+    let folder = TempDir::new()?;
+    let (_model, port) = model(Duration::ZERO, folder.path()).await?;
+    let server = Server::start(folder.path(), sync).await?;
+    let settings = Settings::write(folder.path(), &server.url(), port, AT_ONCE)?;
+    let swarm = Swarm::start(&server, &settings).await?;
+    let processes = [&server.process, &swarm.coordinator].into_iter();
+    for process in processes.chain(&swarm.agents) {
+        println!("{} {}", process.name(), process.pid());
+    }
+    let began = Instant::now();
+    while began.elapsed() < span {
+        let timing = load::run(at_once * 50, at_once, || swarm.task()).await?;
+        println!("{:.0} runs a second", timing.rate());
+    }
+    Ok(())
 }
 
 async fn measure<F>(

@@ -64,19 +64,20 @@ impl Bus {
 
 /// What a message of [`Bus::watch_cards`] says; nothing when it is no card.
 #[must_use]
-pub fn read_change(message: &Watched) -> Option<Change> {
+pub fn read_change(watched: &Watched) -> Option<Change> {
+    let message = &watched.message;
     let key = message
-        .subject
+        .subject()
         .strip_prefix("$KV.")?
         .strip_prefix(AGENTS_BUCKET)?
         .strip_prefix('.')?;
     // Deleted by hand (KV-Operation), or by age: the server's marker says so in Nats-Marker-Reason (ADR-43).
-    let gone = message.headers.contains_key("KV-Operation")
-        || message.headers.contains_key("Nats-Marker-Reason");
+    let gone =
+        message.header("KV-Operation").is_some() || message.header("Nats-Marker-Reason").is_some();
     if gone {
         return Some(Change::Gone(key.to_owned()));
     }
-    match serde_json::from_slice::<Card>(&message.payload) {
+    match serde_json::from_slice::<Card>(message.payload()) {
         Ok(card) if card.key() == key => Some(Change::Put(Box::new(card))),
         Ok(_) => None,
         Err(error) => {

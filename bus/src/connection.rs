@@ -233,7 +233,7 @@ impl Bus {
     /// Largest message that the server takes, headers included.
     #[must_use]
     pub fn max_payload(&self) -> usize {
-        self.client.server_info().max_payload
+        self.client.max_payload()
     }
 
     /// Messages of `subject`, which may hold wildcards.
@@ -296,6 +296,28 @@ impl Bus {
         sent.map_err(|error| not_sent(&subject, &error))
     }
 
+    /// Says a word of JetStream's protocol about a delivery: it belongs to no trace, and headers would cost the server more
+    /// than the word.
+    pub(crate) async fn say(&self, subject: String, word: String) -> Result<(), RequestError> {
+        let said = self.client.publish(subject.clone(), word.into()).await;
+        said.map_err(|error| not_sent(&subject, &error))
+    }
+
+    /// Asks a consumer for messages, which come to `inbox`.
+    pub(crate) async fn pull(
+        &self,
+        subject: &str,
+        inbox: &str,
+        request: String,
+    ) -> Result<(), RequestError> {
+        let (subject, inbox) = (subject.to_owned(), inbox.to_owned());
+        let sent = self
+            .client
+            .publish_with_reply(subject.clone(), inbox, request.into())
+            .await;
+        sent.map_err(|error| not_sent(&subject, &error))
+    }
+
     pub(crate) async fn send_with_reply(
         &self,
         message: Outgoing,
@@ -330,13 +352,13 @@ impl Bus {
         let request = async_nats::Request::new()
             .payload(payload)
             .headers(headers)
-            .timeout(Some(timeout));
+            .timeout(None);
         let timed_out = |subject| RequestError::TimedOut {
             subject,
             after: timeout,
         };
         let sending = self.client.send_request(subject.clone(), request);
-        // The client's own timeout does not count the wait for room in its buffer, which is full while the server is away.
+        // The client's own timeout would not count the wait for room in its buffer, which is full while the server is away.
         let Ok(answer) = tokio::time::timeout(timeout, sending).await else {
             return Err(timed_out(subject));
         };
@@ -441,7 +463,7 @@ fn client_options(
         .name(&options.name)
         .custom_inbox_prefix(role.inbox_prefix())
         .connection_timeout(Duration::from_secs(2))
-        .request_timeout(Some(REQUEST_TIMEOUT))
+        .request_timeout(None)
         .subscription_capacity(64 * 1024)
         .reconnect_delay_callback(|attempts| Duration::from_millis(50 * (attempts as u64).min(20)))
         .event_callback(move |event| on_event(event, connections.clone()));

@@ -104,11 +104,11 @@ impl Delivery {
         let Some(subject) = self.ack_subject.clone() else {
             return;
         };
-        let (bus, trace) = (self.bus.clone(), self.trace());
+        let bus = self.bus.clone();
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(period).await;
-                if let Err(error) = bus.send(Outgoing::new(&subject, "+WPI", trace)).await {
+                if let Err(error) = bus.say(subject.clone(), "+WPI".to_owned()).await {
                     tracing::debug!(%error, "progress was not sent");
                 }
             }
@@ -172,11 +172,7 @@ impl Delivery {
             return;
         };
         // Not confirmed: an ack that is lost only makes the message come back, and its work is known to be done.
-        if let Err(error) = self
-            .bus
-            .send(Outgoing::new(subject, word, self.message.trace()))
-            .await
-        {
+        if let Err(error) = self.bus.say(subject, word).await {
             tracing::warn!(%error, "a delivery was not settled; it will come back");
         }
     }
@@ -197,12 +193,9 @@ impl Drop for Delivery {
         ) else {
             return;
         };
-        let (bus, trace) = (self.bus.clone(), self.message.trace());
+        let bus = self.bus.clone();
         runtime.spawn(async move {
-            if let Err(error) = bus
-                .send(Outgoing::new(subject, nak(DROPPED_PAUSE), trace))
-                .await
-            {
+            if let Err(error) = bus.say(subject, nak(DROPPED_PAUSE)).await {
                 tracing::debug!(%error, "a dropped delivery was not given back");
             }
         });

@@ -12,6 +12,13 @@ impl Room {
     const fn free(&self) -> usize {
         self.most.saturating_sub(self.inside)
     }
+
+    /// Changes it. Whether that opened or closed the gate: nothing else is worth waking a loop for.
+    fn opened_or_closed(&mut self, change: impl FnOnce(&mut Self)) -> bool {
+        let was_open = self.free() > 0;
+        change(self);
+        (self.free() > 0) != was_open
+    }
 }
 
 /// Says how many deliveries may be at work; its loop follows.
@@ -48,7 +55,7 @@ impl Keeper {
     /// So many deliveries may be at work, those that are counted; with as many or more the gate is closed.
     pub fn set(&self, most: usize) {
         self.0
-            .send_if_modified(|room| std::mem::replace(&mut room.most, most) != most);
+            .send_if_modified(|room| room.opened_or_closed(|room| room.most = most));
     }
 }
 
@@ -71,16 +78,18 @@ impl Gate {
 
     /// Lets one delivery through.
     pub(crate) fn pass(&self) -> Pass {
-        self.keeper.0.send_modify(|room| room.inside += 1);
+        self.keeper
+            .0
+            .send_if_modified(|room| room.opened_or_closed(|room| room.inside += 1));
         Pass(self.keeper.clone())
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0
-            .0
-            .send_modify(|room| room.inside = room.inside.saturating_sub(1));
+        self.0.0.send_if_modified(|room| {
+            room.opened_or_closed(|room| room.inside = room.inside.saturating_sub(1))
+        });
     }
 }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use swarm_protocol::trace::TraceParent;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::delivery::Delivery;
-use crate::message::{Incoming, Outgoing, Subscription};
+use crate::message::{Incoming, Subscription};
 
 /// A pull request waits this long at the server; the next one follows at once.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -160,8 +159,9 @@ impl Puller {
             "expires": EXPIRES.as_nanos() as u64,
             "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
         });
-        let request = Outgoing::new(&self.subject, body.to_string(), TraceParent::root());
-        self.bus.send_with_reply(request, &self.inbox).await?;
+        self.bus
+            .pull(&self.subject, &self.inbox, body.to_string())
+            .await?;
         self.outstanding = batch;
         self.heard = Instant::now();
         Ok(())

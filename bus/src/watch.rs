@@ -1,13 +1,11 @@
 //! Watching the last message of every subject, then what follows: the coordinator's index and the agents' cards.
 
-use std::collections::HashMap;
-
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy};
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::connection::Bus;
+use crate::message::Incoming;
 
 /// A watch cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +18,10 @@ pub struct WatchError {
 /// One message of a watch.
 #[derive(Debug, Clone)]
 pub struct Watched {
-    /// Its subject.
-    pub subject: String,
+    /// The message; without its payload in a watch of headers.
+    pub message: Incoming,
     /// Where it stands in the stream.
     pub seq: u64,
-    /// Its headers.
-    pub headers: HashMap<String, String>,
-    /// Its payload; empty in a watch of headers.
-    pub payload: Bytes,
     /// Messages behind it that the watch has still to bring.
     pub pending: u64,
 }
@@ -104,18 +98,9 @@ impl Watch {
                     .info()
                     .map_err(|error| failed(self.stream, error.to_string()))?;
                 let (seq, pending) = (info.stream_sequence, info.pending);
-                let headers = message
-                    .headers
-                    .iter()
-                    .flat_map(async_nats::HeaderMap::iter)
-                    .filter_map(|(name, values)| {
-                        Some((name.to_string(), values.first()?.as_str().to_owned()))
-                    });
                 Ok(Watched {
-                    subject: message.subject.to_string(),
+                    message: message.message.into(),
                     seq,
-                    headers: headers.collect(),
-                    payload: message.payload.clone(),
                     pending,
                 })
             }

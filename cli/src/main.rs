@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use swarm_bus::Role;
 use swarm_client::Client;
+use tokio::runtime::Builder;
 
 use args::{Cli, Command, Global, UpArgs};
 use config::Config;
 use connect::{COMMAND_PATIENCE, connect};
-use exit::Failure;
+use exit::{FAILED, Failure};
 
 mod args;
 mod completions;
@@ -34,14 +35,21 @@ mod watch;
 
 fn main() -> ExitCode {
     completions::answer();
-    swarm()
+    let Cli { global, command } = Cli::parse();
+    logging::start(&global, default_level(&command));
+    // A process waits for the network and hardly computes: with a second thread the two would mostly wake each other. More
+    // cores are used by more processes.
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(swarm(global, command)),
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
-#[tokio::main]
-async fn swarm() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+async fn swarm(global: Global, command: Command) -> ExitCode {
     let format = global.output;
-    logging::start(&global, default_level(&command));
     match execute(global, command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {

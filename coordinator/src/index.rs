@@ -112,10 +112,15 @@ impl Index {
         {
             waiting.notify_waiters();
         }
-        self.changed.notify_one();
     }
 
-    /// Waits until a run has changed since the last call.
+    /// Whether this event of a run, or a later one, is known.
+    fn knows(&self, run: RunId, seq: u64) -> bool {
+        let known = self.lock().runs.get(&run).map(|known| known.seq);
+        known.is_some_and(|known| known >= seq)
+    }
+
+    /// Waits until the watch has brought something new since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -307,22 +312,25 @@ async fn reopen(bus: &Bus) -> Watch {
     }
 }
 
-fn take(index: &Index, message: &Watched) {
+fn take(index: &Index, watched: &Watched) {
+    let message = &watched.message;
+    let subject = message.subject();
+    // A coordinator's own events are known before the watch brings them.
+    let run = subjects::run_of_log(subject);
+    if run.is_some_and(|run| index.knows(run, watched.seq)) {
+        return;
+    }
     // The headers of a copy say that no coordinator wrote it: see `swarm_bus::Kind`.
-    let header = message.headers.get(headers::SUMMARY);
-    let Some(header) = header.filter(|_| !message.headers.contains_key(headers::STREAM)) else {
+    let header = message.header(headers::SUMMARY);
+    let Some(header) = header.filter(|_| message.header(headers::STREAM).is_none()) else {
         return;
     };
     match Stored::from_header(header) {
-        Ok(stored) if subjects::run_of_log(&message.subject) == Some(stored.summary.run) => {
-            index.put(message.seq, stored)
+        Ok(stored) if run == Some(stored.summary.run) => {
+            index.put(watched.seq, stored);
+            index.changed.notify_one();
         }
-        Ok(_) => tracing::warn!(
-            subject = message.subject,
-            "a summary of another run was ignored"
-        ),
-        Err(error) => {
-            tracing::warn!(subject = message.subject, %error, "a summary is not understood")
-        }
+        Ok(_) => tracing::warn!(subject, "a summary of another run was ignored"),
+        Err(error) => tracing::warn!(subject, %error, "a summary is not understood"),
     }
 }

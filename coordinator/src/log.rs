@@ -1,5 +1,7 @@
 //! Reading the logs of runs.
 
+use std::sync::Arc;
+
 use swarm_bus::{Kind, StoredMessage};
 use swarm_protocol::event::{Cause, Event};
 use swarm_protocol::trace::TraceParent;
@@ -13,7 +15,7 @@ use crate::runs::TransitionError;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     /// As its log tells it; none when there is no log.
-    pub(crate) state: Option<State>,
+    pub(crate) state: Option<Arc<State>>,
     /// Sequence of the last message on the log's subject, whoever wrote it: what the next append expects.
     pub(crate) seq: u64,
 }
@@ -36,7 +38,7 @@ impl Shared {
         }
         let state = replay(&events).map_err(|error| unfoldable(run, &error))?;
         Ok(Known {
-            state: Some(state),
+            state: Some(Arc::new(state)),
             seq,
         })
     }

@@ -134,9 +134,9 @@ fn weight(state: &State) -> usize {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// An event was appended and its effects are published.
-    Applied(Box<State>),
+    Applied(Arc<State>),
     /// There was nothing to decide. The state, when there is such a run.
-    Ignored(Option<Box<State>>),
+    Ignored(Option<Arc<State>>),
 }
 
 impl Shared {
@@ -187,10 +187,10 @@ impl Shared {
                 by: self.options.instance.clone(),
                 cause: cause.clone(),
             };
-            let event = match decide(state.as_ref(), input.clone(), context) {
+            let event = match decide(state.as_deref(), input.clone(), context) {
                 Decision::Append(event) => event,
                 Decision::Ignore if fresh && self.is_whole(run, seq).await? => {
-                    return Ok(Outcome::Ignored(state.map(Box::new)));
+                    return Ok(Outcome::Ignored(state));
                 }
                 // What is kept may be older than the log: another coordinator dispatched what has ended now.
                 Decision::Ignore => {
@@ -204,14 +204,14 @@ impl Shared {
                         self.runs.forget(run);
                     } else if weight(&state) <= HEAVIEST {
                         *known = Some(Known {
-                            state: Some(state.clone()),
+                            state: Some(Arc::clone(&state)),
                             seq,
                         });
                     }
                     // Others may decide about this run while the effects wait for a stream that is full.
                     drop(known);
                     self.publish_effects(&state, &event, trace).await?;
-                    return Ok(Outcome::Applied(Box::new(state)));
+                    return Ok(Outcome::Applied(state));
                 }
                 Err(TransitionError::Publish(PublishError::Refused(_))) => {
                     refusals.pause_after(fresh).await?;
@@ -235,12 +235,13 @@ impl Shared {
         last: Known,
         event: &Event,
         trace: TraceParent,
-    ) -> Result<(State, u64), TransitionError> {
+    ) -> Result<(Arc<State>, u64), TransitionError> {
         let aside = |detail: String| TransitionError::Log {
             run: event.run,
             detail,
         };
-        let state = fold(last.state, event).map_err(|error| aside(error.to_string()))?;
+        let before = last.state.map(Arc::unwrap_or_clone);
+        let state = fold(before, event).map_err(|error| aside(error.to_string()))?;
         let summary = state.summary();
         let subject = subjects::run_log(event.run);
         let header = summary
@@ -260,7 +261,7 @@ impl Shared {
         measure(&state);
         self.index.put(stored.seq, summary);
         self.admit();
-        Ok((state, stored.seq))
+        Ok((Arc::new(state), stored.seq))
     }
 }
 
