@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use async_nats::HeaderMap;
 use async_nats::jetstream;
 use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use swarm_protocol::summary::Stored;
 use swarm_protocol::{RunId, headers, subjects};
 
 use crate::load::{self, Waiting};
@@ -35,6 +36,13 @@ pub struct Swarm {
     /// The workers.
     pub agents: Vec<Process>,
     submitter: Submitter,
+}
+
+/// What is read of a summary: whether its run has ended.
+#[derive(Deserialize)]
+struct Summary {
+    run: RunId,
+    ended_at: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone)]
@@ -132,9 +140,14 @@ impl Swarm {
                     .headers
                     .as_ref()
                     .and_then(|all| all.get(headers::SUMMARY));
-                let summary = header.and_then(|header| Stored::from_header(header.as_str()).ok());
-                if let Some(summary) = summary.filter(|stored| stored.summary.state.is_terminal()) {
-                    ended.answered(summary.summary.run);
+                let summary =
+                    header.and_then(|header| serde_json::from_str::<Summary>(header.as_str()).ok());
+                if let Some(Summary {
+                    run,
+                    ended_at: Some(_),
+                }) = summary
+                {
+                    ended.answered(run);
                 }
             }
         });

@@ -284,11 +284,7 @@ impl Bus {
     /// # Errors
     /// When the connection is closed or the message is larger than the server takes.
     pub async fn send(&self, message: Outgoing) -> Result<(), RequestError> {
-        let Outgoing {
-            subject,
-            payload,
-            headers,
-        } = message;
+        let (subject, headers, payload) = message.into_parts();
         let sent = self
             .client
             .publish_with_headers(subject.clone(), headers, payload)
@@ -323,11 +319,7 @@ impl Bus {
         message: Outgoing,
         reply: &str,
     ) -> Result<(), RequestError> {
-        let Outgoing {
-            subject,
-            payload,
-            headers,
-        } = message;
+        let (subject, headers, payload) = message.into_parts();
         let sent = self
             .client
             .publish_with_reply_and_headers(subject.clone(), reply.to_owned(), headers, payload)
@@ -344,11 +336,7 @@ impl Bus {
         message: Outgoing,
         timeout: Duration,
     ) -> Result<Incoming, RequestError> {
-        let Outgoing {
-            subject,
-            payload,
-            headers,
-        } = message;
+        let (subject, headers, payload) = message.into_parts();
         let request = async_nats::Request::new()
             .payload(payload)
             .headers(headers)

@@ -18,18 +18,17 @@ use crate::read::Kind;
 pub struct Outgoing {
     pub(crate) subject: String,
     pub(crate) payload: Bytes,
-    pub(crate) headers: HeaderMap,
+    /// Few, and copied for every try of a message that must be stored: a map would cost more than it finds.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Outgoing {
     /// A message of `payload` as a new span of `trace`.
     pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>, trace: TraceParent) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(headers::TRACEPARENT, trace.child().to_string());
         Self {
             subject: subject.into(),
             payload: payload.into(),
-            headers,
+            headers: vec![(headers::TRACEPARENT, trace.child().to_string())],
         }
     }
 
@@ -48,12 +47,14 @@ impl Outgoing {
     /// The same message with a header; characters that a header cannot hold become spaces.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        let line: String = value
-            .to_string()
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        self.headers.insert(name, line);
+        let mut line = value.to_string();
+        if line.contains(char::is_control) {
+            line = line.replace(char::is_control, " ");
+        }
+        match self.headers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, value)) => *value = line,
+            None => self.headers.push((name, line)),
+        }
         self
     }
 
@@ -74,6 +75,15 @@ impl Outgoing {
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// Subject, headers and payload as the client library takes them.
+    pub(crate) fn into_parts(self) -> (String, HeaderMap, Bytes) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
+        (self.subject, headers, self.payload)
     }
 }
 

@@ -116,7 +116,8 @@ where
         };
         count(&delivery);
         let pass = gate.pass();
-        let worked = work(delivery);
+        // On the heap at once: as part of the task it would be copied there several times.
+        let worked = Box::pin(work(delivery));
         running.spawn(async move {
             worked.await;
             drop((permit, pass));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use swarm_bus::watch::{Content, Watch, WatchError, Watched};
 use swarm_bus::{Bus, topology};
 use swarm_protocol::metrics as names;
-use swarm_protocol::summary::Stored;
+use swarm_protocol::summary::{Stored, Summary};
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, Timestamp, headers, subjects};
 use tokio::sync::Notify;
 
@@ -51,6 +51,16 @@ impl Inner {
         self.count(Some(summary.state), None);
     }
 
+    /// Has lists and tickets find a run: by what never changes of it.
+    fn list(&mut self, summary: &Summary) {
+        let run = summary.run;
+        self.by_time
+            .insert((summary.submitted_at.as_millis(), run), ());
+        if let Some(submission) = summary.seq {
+            self.by_submission.insert(submission, run);
+        }
+    }
+
     fn count(&mut self, before: Option<RunState>, now: Option<RunState>) {
         if let Some(count) = before.and_then(|state| self.by_state.get_mut(&state)) {
             *count = count.saturating_sub(1);
@@ -79,14 +89,15 @@ impl Index {
     pub(crate) fn put(&self, seq: u64, stored: Stored) {
         let mut inner = self.lock();
         let run = stored.summary.run;
-        if inner.runs.get(&run).is_some_and(|known| known.seq >= seq) {
+        let known = inner.runs.get(&run);
+        if known.is_some_and(|known| known.seq >= seq) {
             return;
         }
         if stored.deleted {
             return inner.remove(run);
         }
         let state = stored.summary.state;
-        let before = inner.runs.get(&run).map(|known| known.stored.summary.state);
+        let before = known.map(|known| known.stored.summary.state);
         inner.count(before, Some(state));
         inner.aside.remove(&run);
         if stored.summary.unconfirmed {
@@ -94,19 +105,11 @@ impl Index {
         } else {
             inner.unconfirmed.remove(&run);
         }
-        inner
-            .by_time
-            .insert((stored.summary.submitted_at.as_millis(), run), ());
-        if let Some(submission) = stored.summary.seq {
-            inner.by_submission.insert(submission, run);
+        if before.is_none() {
+            inner.list(&stored.summary);
         }
-        inner.runs.insert(
-            run,
-            Entry {
-                stored: Arc::new(stored),
-                seq,
-            },
-        );
+        let stored = Arc::new(stored);
+        inner.runs.insert(run, Entry { stored, seq });
         if state.is_terminal()
             && let Some(waiting) = inner.waiting.remove(&run)
         {
