@@ -9,10 +9,10 @@ export TASK
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test check fmt schemas clean
+.PHONY: help setup build run test check bench bench-quick fmt schemas clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what running needs into .tools/
 	@scripts/setup run
@@ -33,6 +33,17 @@ check: ## Formatting, lints and documentation, with warnings denied
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+bench: bench-build ## Measure Swarm beside the minimal pipeline, and write docs/performance.md (10 minutes)
+	@target/release/swarm-bench --document docs/performance.md
+
+bench-quick: bench-build ## The same with fewer tasks, in a minute: to look at a change, not to quote
+	@target/release/swarm-bench --quick --json target/bench-quick.json
+
+.PHONY: bench-build
+bench-build:
+	@scripts/setup run
+	@cargo build --release --locked -p swarm -p swarm-bench --target-dir target
 
 fmt: ## Format the code
 	@cargo fmt --all
