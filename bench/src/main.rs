@@ -72,6 +72,9 @@ enum Part {
         /// Write to the disk every two minutes, not before each acknowledgement
         #[arg(long)]
         no_sync: bool,
+        /// What the model takes, in ms
+        #[arg(long, default_value_t = 0)]
+        model_ms: u64,
     },
     /// The model host
     #[command(hide = true)]
@@ -110,9 +113,14 @@ fn main() -> Result<ExitCode> {
                 seconds,
                 at_once,
                 no_sync,
+                model_ms,
             }) => {
                 let sync = if no_sync { Sync::Default } else { Sync::Always };
-                side::hold(sync, at_once, Duration::from_secs(seconds)).await?;
+                let (span, latency) = (
+                    Duration::from_secs(seconds),
+                    Duration::from_millis(model_ms),
+                );
+                side::hold(sync, at_once, span, latency).await?;
                 Ok(ExitCode::SUCCESS)
             }
             None => measure(cli).await,

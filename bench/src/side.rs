@@ -139,9 +139,9 @@ pub async fn swarm(sync: Sync, counts: Counts) -> Result<(Side, More)> {
 }
 
 /// Keeps Swarm under load, and says which processes that are.
-pub async fn hold(sync: Sync, at_once: usize, span: Duration) -> Result<()> {
+pub async fn hold(sync: Sync, at_once: usize, span: Duration, latency: Duration) -> Result<()> {
     let folder = TempDir::new()?;
-    let (_model, port) = model(Duration::ZERO, folder.path()).await?;
+    let (_model, port) = model(latency, folder.path()).await?;
     let server = Server::start(folder.path(), sync).await?;
     let settings = Settings::write(folder.path(), &server.url(), port, AT_ONCE)?;
     let swarm = Swarm::start(&server, &settings).await?;
@@ -151,8 +151,10 @@ pub async fn hold(sync: Sync, at_once: usize, span: Duration) -> Result<()> {
     }
     let began = Instant::now();
     while began.elapsed() < span {
-        let timing = load::run(at_once * 50, at_once, || swarm.task()).await?;
-        println!("{:.0} runs a second", timing.rate());
+        let timing = load::run(at_once * 20, at_once, || swarm.task()).await?;
+        let [p50, p99, worst] = [0.5, 0.99, 1.0].map(|share| millis(timing.percentile(share)));
+        let rate = timing.rate();
+        println!("{rate:.0} runs a second, p50 {p50:.1} ms, p99 {p99:.1} ms, worst {worst:.1} ms");
     }
     Ok(())
 }
