@@ -13,6 +13,7 @@ mod operate;
 mod rights;
 mod sharing;
 mod up;
+mod versions;
 
 /// Arguments of a simulator that answers at once.
 const FAST: [&str; 4] = ["--latency", "0ms", "--tokens-per-second", "0"];
