@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, real processes, a real nats-server, the users of `nats.conf`.
 
+mod backup;
 mod bad_input;
 mod bus;
 mod cancel;
