@@ -99,7 +99,7 @@ async fn main() {
         .await;
 
     end(&mut research).await;
-    recorder.several_turns().await;
+    Box::pin(recorder.several_turns()).await;
 }
 
 async fn end(process: &mut Process) {

@@ -1,5 +1,13 @@
 //! Logs that released versions stored fold to what they folded to then. See `tests/golden/README.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
 //! The commands of the documentation, run as they stand there.
 //!
 //! A block of shell below a `<!-- test -->` line is run to its end and must end with 0; one below `<!-- test: background "words" -->`
-//! is a process that is up, once it has said the words, while the blocks behind it run. Ports of the documentation, 4222 and
-//! 4223, are free ones here.
+//! is a process that is up, once it has said the words, while the blocks behind it run, or up to one below
+//! `<!-- test: after Ctrl-C -->`, before which the last such process is ended. Ports of the documentation, 4222 and 4223, are free
+//! ones here.
 
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +23,8 @@ struct Block {
     script: String,
     /// Of one that stays: what it says when it is up.
     background: Option<String>,
+    /// Whether the last one that stays is ended before.
+    after_end: bool,
 }
 
 fn blocks(text: &str) -> Vec<Block> {
@@ -32,13 +35,22 @@ fn blocks(text: &str) -> Vec<Block> {
                 .split_once(&format!("-->\n{SHELL}"))
                 .expect("a block of shell");
             let script = rest.split("```").next().expect("the end of a block");
-            let background = mark.trim().strip_prefix(": background");
+            let (background, after_end) = match mark.trim() {
+                "" => (None, false),
+                ": after Ctrl-C" => (None, true),
+                mark => (mark.strip_prefix(": background"), false),
+            };
+            assert!(
+                mark.trim().is_empty() || after_end || background.is_some(),
+                "{mark}"
+            );
             Block {
                 script: script.to_owned(),
                 background: background.map(|words| match words.trim().trim_matches('"') {
                     "" => "swarm is ready".to_owned(),
                     words => words.to_owned(),
                 }),
+                after_end,
             }
         })
         .collect()
@@ -91,6 +103,9 @@ impl Machine {
     async fn run(&self, page: &str) -> Vec<Process> {
         let mut background = Vec::new();
         for block in blocks(&read(page)) {
+            if block.after_end {
+                end(background.pop().into_iter().collect()).await;
+            }
             if let Some(words) = &block.background {
                 let process = self.start("background", &format!("exec {}", block.script.trim()));
                 process.says(words, Duration::from_secs(30)).await;
