@@ -2,6 +2,7 @@
 
 use swarm_protocol::journal::Entry;
 use swarm_protocol::trace::TraceParent;
+use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{RunId, TaskId, subjects};
 
 use crate::connection::Bus;
@@ -74,8 +75,11 @@ pub enum AppendError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// An entry that this build cannot read.
-    #[error("an entry of the journal is not understood")]
-    Garbled(#[from] serde_json::Error),
+    #[error("an entry of the journal cannot be read")]
+    Unread(#[from] Unread),
+    /// An entry that cannot be written as JSON.
+    #[error("an entry cannot be written")]
+    Unwritable(#[from] serde_json::Error),
 }
 
 /// A journal as one worker sees it.
@@ -113,7 +117,7 @@ impl Journal {
             .iter()
             .filter(|message| message.kind != Kind::Foreign)
         {
-            entries.push(serde_json::from_slice::<Entry>(&message.payload)?);
+            entries.push(version::read::<Entry>(&message.payload)?);
         }
         let verdict = judge(entries.last(), &claim);
         let last = stored.last().map_or(0, |message| message.seq);
@@ -172,7 +176,7 @@ impl Journal {
         } else {
             last.clone()
         };
-        let newest: Entry = serde_json::from_slice(&newest.payload)?;
+        let newest: Entry = version::read(&newest.payload)?;
         if newest == *entry {
             self.last = last.seq;
             return Ok(Refusal::Stored);

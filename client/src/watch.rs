@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use swarm_bus::{Bus, Incoming, Kind, Subscription};
 use swarm_protocol::chunk::Chunk;
+use swarm_protocol::error::chain;
 use swarm_protocol::event::{Body, Event};
+use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{RunId, TaskId, headers, subjects};
 
 use crate::ClientError;
@@ -118,7 +120,7 @@ impl Watch {
         }
         self.seen = seq;
         if message.kind() == Kind::Event {
-            self.ready.push_back(read_event(message.payload())?);
+            self.ready.extend(read_event(message.payload())?);
         }
         Ok(())
     }
@@ -131,16 +133,26 @@ impl Watch {
         for message in stored {
             self.seen = message.seq;
             if message.kind == Kind::Event {
-                self.ready.push_back(read_event(&message.payload)?);
+                self.ready.extend(read_event(&message.payload)?);
             }
         }
         Ok(())
     }
 }
 
-fn read_event(payload: &[u8]) -> Result<Event, ClientError> {
-    serde_json::from_slice(payload)
-        .map_err(|error| ClientError::Garbled(format!("an event: {error}")))
+/// Nothing for an event of a type that came after this build: a watcher decides nothing, and passes it over.
+fn read_event(payload: &[u8]) -> Result<Option<Event>, ClientError> {
+    match version::read(payload) {
+        Ok(event) => Ok(Some(event)),
+        Err(Unread::Later(error)) => {
+            tracing::debug!(%error, "an event of a later version was passed over");
+            Ok(None)
+        }
+        Err(unread) => Err(ClientError::Garbled(format!(
+            "an event: {}",
+            chain(&unread)
+        ))),
+    }
 }
 
 fn read_chunk(message: &Incoming) -> Option<Update> {

@@ -10,7 +10,7 @@ use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
     Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, Usage,
-    Version, headers, subjects,
+    Version, headers, subjects, version,
 };
 use swarm_workflow::{State, work_for};
 
@@ -115,9 +115,15 @@ impl Shared {
         loop {
             let last = self.bus.last_of_runs(&fence).await?;
             let expected = last.as_ref().map_or(0, |message| message.seq);
-            let known = last
-                .filter(|message| message.kind == Kind::Entry)
-                .and_then(|message| serde_json::from_slice::<Entry>(&message.payload).ok());
+            let known = last.filter(|message| message.kind == Kind::Entry);
+            let known = match known.map(|message| version::read::<Entry>(&message.payload)) {
+                Some(Ok(entry)) => Some(entry),
+                // It may be the end of this attempt, which has one.
+                Some(Err(unread)) if unread.is_newer() => {
+                    return Err(TransitionError::Newer { run, unread });
+                }
+                Some(Err(_)) | None => None,
+            };
             if known.is_some_and(|last| {
                 last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())
             }) {

@@ -8,6 +8,7 @@ use swarm_bus::{Delivery, topology};
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::Entry;
 use swarm_protocol::subjects::{self, Leaf};
+use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{Code, ErrorBody};
 use swarm_workflow::Input;
 
@@ -17,13 +18,32 @@ use crate::runs::{Outcome, TransitionError, cause_of};
 /// Pause before an entry is delivered again whose run could not be moved on.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause before a message of a newer version is handed out again, maybe to a coordinator that reads it.
+pub(crate) const NEWER_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why an entry leads to no decision.
+enum Undecided {
+    /// A newer version wrote it.
+    Newer(Unread),
+    /// No version would write it.
+    Wrong(ErrorBody),
+}
+
 /// Moves the run of a delivered entry on, and settles the delivery.
 pub(crate) async fn follow(shared: Arc<Shared>, mut delivery: Delivery) {
     delivery.keep_alive(topology::SIGN_OF_LIFE);
     let entry = match decode(&delivery) {
         Ok(Some(entry)) => entry,
         Ok(None) => return delivery.ack().await,
-        Err(error) => return bury(delivery, &error).await,
+        Err(Undecided::Newer(unread)) => {
+            tracing::warn!(
+                subject = delivery.subject(),
+                error = chain(&unread),
+                "an entry is put off"
+            );
+            return delivery.retry(NEWER_PAUSE).await;
+        }
+        Err(Undecided::Wrong(error)) => return bury(delivery, &error).await,
     };
     match shared.task_ended(&entry, &delivery).await {
         Ok(()) => delivery.ack().await,
@@ -34,22 +54,27 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut delivery: Delivery) {
         }
         Err(error) => {
             tracing::warn!(run = %entry.run, task = %entry.task, error = chain(&error), "an entry is put off");
-            delivery.retry(TROUBLE_PAUSE).await;
+            let newer = matches!(error, TransitionError::Newer { .. });
+            let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
+            delivery.retry(pause).await;
         }
     }
 }
 
 /// The entry, when it ends an attempt.
-fn decode(delivery: &Delivery) -> Result<Option<Entry>, ErrorBody> {
-    let undecodable = |message: String| ErrorBody::new(Code::Undecodable, message);
+fn decode(delivery: &Delivery) -> Result<Option<Entry>, Undecided> {
+    let undecodable =
+        |message: String| Undecided::Wrong(ErrorBody::new(Code::Undecodable, message));
     let subject = delivery.subject();
     let (run, task, leaf) = subjects::parse_journal(subject)
         .ok_or_else(|| undecodable(format!("{subject} is no journal of a run")))?;
     if leaf != Leaf::End {
         return Ok(None);
     }
-    let entry: Entry = serde_json::from_slice(delivery.payload())
-        .map_err(|error| undecodable(format!("this is no journal entry: {error}")))?;
+    let entry: Entry = version::read(delivery.payload()).map_err(|unread| match unread {
+        Unread::Garbled(error) => undecodable(format!("this is no journal entry: {error}")),
+        unread => Undecided::Newer(unread),
+    })?;
     if entry.run == run && entry.task == task {
         Ok(Some(entry))
     } else {

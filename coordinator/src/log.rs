@@ -5,6 +5,7 @@ use std::sync::Arc;
 use swarm_bus::{Kind, StoredMessage};
 use swarm_protocol::event::{Cause, Event};
 use swarm_protocol::trace::TraceParent;
+use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{RunId, subjects};
 use swarm_workflow::{FoldError, State, fold, replay};
 
@@ -86,9 +87,12 @@ impl Shared {
 }
 
 fn read_event(run: RunId, message: &StoredMessage) -> Result<Event, TransitionError> {
-    serde_json::from_slice(&message.payload).map_err(|error| TransitionError::Log {
-        run,
-        detail: format!("at sequence {}: {error}", message.seq),
+    version::read(&message.payload).map_err(|unread| match unread {
+        Unread::Garbled(error) => TransitionError::Log {
+            run,
+            detail: format!("at sequence {}: {error}", message.seq),
+        },
+        unread => TransitionError::Newer { run, unread },
     })
 }
 

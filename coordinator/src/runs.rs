@@ -10,6 +10,7 @@ use swarm_protocol::error::chain;
 use swarm_protocol::event::{Body, Cause, Event};
 use swarm_protocol::metrics as names;
 use swarm_protocol::trace::TraceParent;
+use swarm_protocol::version::Unread;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
 use swarm_workflow::{Context, Decision, Input, State, decide, fold};
 
@@ -38,6 +39,15 @@ pub(crate) enum TransitionError {
     /// Others append to the log all the time.
     #[error("the run's log does not stand still")]
     Contended,
+    /// A newer version wrote what stands in the log or a journal: it is left for a coordinator that reads it.
+    #[error("run {run} belongs to a newer Swarm")]
+    Newer {
+        /// The run.
+        run: RunId,
+        /// What was not read.
+        #[source]
+        unread: Unread,
+    },
     /// The log tells no story: the run is set aside.
     #[error("the log of run {run} cannot be followed: {detail}")]
     Log {
@@ -53,7 +63,9 @@ impl TransitionError {
     pub(crate) fn to_body(&self) -> ErrorBody {
         let code = match self {
             Self::Log { .. } => Code::Log,
-            Self::Read(_) | Self::Publish(_) | Self::Contended => Code::Unavailable,
+            Self::Read(_) | Self::Publish(_) | Self::Contended | Self::Newer { .. } => {
+                Code::Unavailable
+            }
         };
         ErrorBody::new(code, chain(self))
     }

@@ -15,6 +15,7 @@ use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, sub
 use swarm_workflow::{Input, State, Submit};
 
 use crate::Shared;
+use crate::journals::NEWER_PAUSE;
 use crate::runs::{Outcome, TransitionError, submission_cause};
 
 /// Pause before a submission is delivered again that could not be stored.
@@ -125,7 +126,9 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut delivery: Delivery) {
         }
         Err(error) => {
             tracing::warn!(%run, error = chain(&error), "a submission is put off");
-            delivery.retry(TROUBLE_PAUSE).await;
+            let newer = matches!(error, TransitionError::Newer { .. });
+            let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
+            delivery.retry(pause).await;
         }
     }
 }

@@ -57,6 +57,15 @@ pub enum Body {
 }
 
 impl Body {
+    /// The names of all types on the wire.
+    pub const TYPES: [&'static str; 5] = [
+        "model_turn",
+        "tool_result",
+        "completed",
+        "failed",
+        "canceled",
+    ];
+
     /// The leaf that it is written to.
     #[must_use]
     pub fn leaf(&self) -> Leaf {

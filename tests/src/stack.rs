@@ -202,6 +202,14 @@ impl Stack {
         self.read(&format!("swarm.run.{run}.task.{task}.*")).await
     }
 
+    /// What the server answers the user observer on `$JS.API.<subject>`, such as `STREAM.INFO.SWARM_WORK`.
+    pub async fn observe(&self, subject: &str) -> Value {
+        let observer = self.server.connect_as("observer").await;
+        let api = format!("$JS.API.{subject}");
+        let reply = observer.request(api, "".into()).await.unwrap();
+        serde_json::from_slice(&reply.payload).unwrap()
+    }
+
     async fn read(&self, subject: &str) -> Vec<Value> {
         let bus = self.server.bus(swarm_bus::Role::Client).await;
         let stored = bus.read_runs(subject, 1).await.unwrap();

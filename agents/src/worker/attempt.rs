@@ -14,6 +14,7 @@ use swarm_protocol::error::chain;
 use swarm_protocol::journal::{Body, Entry, ModelTurn};
 use swarm_protocol::limits::{MAX_ENCODED, MAX_INLINE, encoded_len};
 use swarm_protocol::metrics as names;
+use swarm_protocol::version::{self, Unread};
 use swarm_protocol::work::Work;
 use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Usage, Version, subjects};
 use tokio::time::Instant;
@@ -31,6 +32,9 @@ const HAND_BACK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Pause before work is tried again whose journal could not be read or written.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Pause before work of a newer version is handed out again, maybe to an agent that reads it.
+const NEWER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Deliveries of an attempt that may end because no model host answers; then it fails.
 const MOST_WAITS: u64 = 10;
@@ -71,7 +75,12 @@ pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
     delivery.keep_alive(shared.options.work_ack_wait / 3);
     let work = match decode(&shared, &delivery) {
         Ok(work) => work,
-        Err(error) => return bury(&shared, delivery, &error).await,
+        Err(Undecided::Newer(unread)) => {
+            let seq = delivery.position().seq;
+            tracing::warn!(seq, error = chain(&unread), "work is handed back");
+            return delivery.retry(NEWER_PAUSE).await;
+        }
+        Err(Undecided::Wrong(error)) => return bury(&shared, delivery, &error).await,
     };
     let (run, task, attempt) = (work.run, work.task.clone(), work.attempt);
     let _shown = shared.presence.show(Running {
@@ -91,10 +100,21 @@ pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
     }
 }
 
-fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, ErrorBody> {
-    let undecodable = |message: String| ErrorBody::new(Code::Undecodable, message);
-    let work: Work = serde_json::from_slice(delivery.payload())
-        .map_err(|error| undecodable(format!("this is no work: {error}")))?;
+/// Why a delivery is not worked on.
+enum Undecided {
+    /// A newer version wrote it.
+    Newer(Unread),
+    /// No version would write it.
+    Wrong(ErrorBody),
+}
+
+fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, Undecided> {
+    let undecodable =
+        |message: String| Undecided::Wrong(ErrorBody::new(Code::Undecodable, message));
+    let work: Work = version::read(delivery.payload()).map_err(|unread| match unread {
+        Unread::Garbled(error) => undecodable(format!("this is no work: {error}")),
+        unread => Undecided::Newer(unread),
+    })?;
     let own = &shared.options.profile.agent;
     if work.agent == *own {
         Ok(work)

@@ -18,7 +18,8 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
 
 async fn register(shared: &Shared, payload: &[u8]) -> Result<RegisterReply, ErrorBody> {
     let card: Card = serde_json::from_slice(payload)
-        .map_err(|error| ErrorBody::new(Code::Json, format!("this is no agent card: {error}")))?;
+        .map_err(|error| ErrorBody::new(Code::Json, format!("this is no agent card: {error}")))
+        .inspect_err(|error| tracing::warn!(%error, "an agent could not register"))?;
     let others = shared.cards.others(&card.instance);
     let most = shared.options.max_agents;
     if others >= most as usize {

@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, real processes, a real nats-server, the users of `nats.conf`.
 
+mod backup;
 mod bad_input;
 mod bus;
 mod cancel;
@@ -13,6 +14,7 @@ mod operate;
 mod rights;
 mod sharing;
 mod up;
+mod versions;
 
 /// Arguments of a simulator that answers at once.
 const FAST: [&str; 4] = ["--latency", "0ms", "--tokens-per-second", "0"];

@@ -44,6 +44,8 @@ async fn a_client_may_not_write_logs_work_or_buckets_nor_touch_streams() {
         "$JS.API.STREAM.PURGE.SWARM_RUNS".to_owned(),
         "$JS.API.STREAM.UPDATE.SWARM_RUNS".to_owned(),
         "$JS.API.STREAM.MSG.DELETE.SWARM_RUNS".to_owned(),
+        "$JS.API.STREAM.SNAPSHOT.SWARM_RUNS".to_owned(),
+        "$JS.API.STREAM.RESTORE.SWARM_RUNS".to_owned(),
     ];
     let before = counts(&team.stack).await;
     for subject in &forbidden {
@@ -96,6 +98,8 @@ async fn an_agent_may_not_command_dispatch_or_decide() {
         "swarm.approve".to_owned(),
         "$KV.swarm_tools.x.current".to_owned(),
         "$JS.API.STREAM.DELETE.SWARM_RUNS".to_owned(),
+        "$JS.API.STREAM.SNAPSHOT.SWARM_RUNS".to_owned(),
+        "$JS.API.STREAM.RESTORE.SWARM_RUNS".to_owned(),
         "$JS.API.CONSUMER.DURABLE.CREATE.SWARM_WORK.research_agent".to_owned(),
     ];
     for subject in &forbidden {
