@@ -240,17 +240,20 @@ async fn take_calls(
     sender: mpsc::Sender<Call>,
     stop: CancellationToken,
 ) {
-    let mut stopping = false;
+    let mut end: Option<tokio::time::Instant> = None;
     loop {
         let request = tokio::select! {
             request = requests.next() => request,
-            () = stop.cancelled(), if !stopping => {
-                if tokio::time::timeout(LAST_WORDS, requests.drain()).await.is_err() {
+            () = stop.cancelled(), if end.is_none() => {
+                let latest = tokio::time::Instant::now() + LAST_WORDS;
+                if tokio::time::timeout_at(latest, requests.drain()).await.is_err() {
                     return;
                 }
-                stopping = true;
+                end = Some(latest);
                 continue;
             }
+            // The end of a drained subscription comes from the server, which may be away.
+            () = reached(end) => return,
         };
         let Some(request) = request else { return };
         stats.requested();
@@ -268,6 +271,14 @@ async fn take_calls(
         if sender.send(call).await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits for a point in time; for ever without one.
+async fn reached(end: Option<tokio::time::Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -63,6 +63,11 @@ impl Server {
         self.process.log()
     }
 
+    /// Kills it at once.
+    pub fn kill_9(&mut self) {
+        self.process.kill_9();
+    }
+
     /// Kills it at once and starts it again on the same port and store.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill_9();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use swarm_tests::stack::Team;
 use swarm_tests::{Stack, eventually, holds};
 
 const SLOW: [&str; 4] = ["--latency", "1500ms", "--tokens-per-second", "0"];
@@ -172,5 +173,20 @@ async fn a_killed_server_loses_nothing() {
         "aggregate",
     ] {
         single_end(&team.stack, &run, task).await;
+    }
+}
+
+#[tokio::test]
+async fn roles_stop_while_the_server_is_away() {
+    let Team {
+        mut stack,
+        coordinator,
+        agents,
+    } = Stack::with_team(&SLOW).await;
+    stack.server.kill_9();
+    for mut process in agents.into_iter().chain([coordinator]) {
+        process.signal(Signal::SIGTERM);
+        let status = process.ends(Duration::from_secs(10)).await;
+        assert_eq!(status.code(), Some(0), "{}", process.log());
     }
 }
