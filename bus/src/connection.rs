@@ -505,7 +505,9 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn without_credentials(url: &str) -> String {
+/// A server's URL, or several of them, as it may be shown: without user and password.
+#[must_use]
+pub fn without_credentials(url: &str) -> String {
     let shown =
         servers(url)
             .into_iter()

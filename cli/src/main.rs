@@ -39,7 +39,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn swarm() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return output::usage(&usage),
+    };
     let format = global.output;
     logging::start(&global, default_level(&command));
     match execute(global, command).await {
@@ -56,7 +59,7 @@ async fn swarm() -> ExitCode {
 async fn execute(global: Global, command: Command) -> Result<(), Failure> {
     let load = || config::command::load(&global);
     match command {
-        Command::Up(UpArgs { detach: true, .. }) => up::detach(),
+        Command::Up(UpArgs { detach: true, .. }) => up::detach(global.output),
         Command::Up(args) => up::up(&global, &load()?, args).await,
         Command::Down => up::down(load()?.config.runs.drain.0),
         Command::Doctor => doctor::doctor(&global).await,

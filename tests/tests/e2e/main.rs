@@ -12,6 +12,7 @@ mod main_job;
 mod operate;
 mod rights;
 mod sharing;
+mod supervision;
 mod up;
 
 /// Arguments of a simulator that answers at once.
