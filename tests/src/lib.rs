@@ -8,6 +8,7 @@ pub mod nats_cli;
 pub mod process;
 pub mod server;
 pub mod sim;
+pub mod skewed;
 pub mod stack;
 pub mod tools;
 

@@ -130,13 +130,15 @@ async fn fill(observer: &Bus) -> Vec<Finding> {
     for stream in topology::STREAMS {
         fills.extend(observer.fill(stream).await.ok());
     }
+    // The oldest dead letters make room by themselves.
+    fills.retain(|fill| fill.stream != topology::DEAD);
     let full = fills.iter().filter(|fill| fill.percent() >= FULL);
     let findings: Vec<Finding> = full
         .map(|fill| {
             Finding::problem(
                 "room",
                 format!("{} is {} % full", fill.stream, fill.percent()),
-                "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention",
+                makes_room(&fill.stream),
             )
         })
         .collect();
@@ -146,6 +148,19 @@ async fn fill(observer: &Bus) -> Vec<Finding> {
             format!("{} is the fullest, {} %", fullest.stream, fullest.percent()),
         )],
         _ => findings,
+    }
+}
+
+fn makes_room(stream: &str) -> &'static str {
+    match stream {
+        topology::INBOX => "`swarm coordinator`: one more takes what waits",
+        topology::WORK => {
+            "`swarm agent NAME`: one more takes what waits; `swarm status` shows for whom it waits"
+        }
+        topology::RUNS => {
+            "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention"
+        }
+        _ => "`swarm status` shows what it holds",
     }
 }
 

@@ -31,6 +31,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// What remains after the drain gets this long before it is killed.
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The last line of a process that has ended is waited for this long.
+const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// So many of a child's last lines are remembered.
 const REMEMBERED: usize = 64;
 
@@ -83,6 +86,7 @@ impl Child {
             command,
             log: supervision.log,
             said: Said::default(),
+            listening: None,
             deaths: deaths_in,
             board: supervision.board.clone(),
             place,
@@ -160,6 +164,8 @@ struct Supervised {
     command: Command,
     log: LogFormat,
     said: Said,
+    /// Passes its lines on.
+    listening: Option<JoinHandle<()>>,
     /// To whoever waits for the team to be ready.
     deaths: mpsc::Sender<Failure>,
     board: Board,
@@ -184,7 +190,7 @@ impl Supervised {
                 before: before.into_iter().collect(),
                 said: Arc::clone(&self.said),
             };
-            tokio::spawn(voice.pass_on(stderr));
+            self.listening = Some(tokio::spawn(voice.pass_on(stderr)));
         }
         self.board.change_child(self.place, |child| {
             child.pid = process.id();
@@ -205,6 +211,7 @@ impl Supervised {
                 status = process.wait() => status,
                 () = stop.cancelled() => return end(&self.name, process).await,
             };
+            self.hear_it_out().await;
             self.died(status, &mut last);
             let mut lived = born.elapsed();
             process = loop {
@@ -223,6 +230,16 @@ impl Supervised {
             };
             self.board
                 .change_child(self.place, |child| child.restarts += 1);
+        }
+    }
+
+    /// The last line may still be on its way when a process has ended.
+    async fn hear_it_out(&mut self) {
+        let Some(listening) = self.listening.take() else {
+            return;
+        };
+        if let Ok(Err(error)) = timeout(LAST_LINE_PATIENCE, listening).await {
+            tracing::debug!(%error, "its lines were not passed on");
         }
     }
 

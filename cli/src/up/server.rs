@@ -75,9 +75,7 @@ pub(super) fn start(home: &Home, url: &str, supervision: &Supervision) -> Result
     let binary = find("nats-server").ok_or_else(|| {
         unreachable(format!("no NATS server at {shown}, and no nats-server to start: `scripts/setup run` installs one into .tools/bin"))
     })?;
-    let file = home.join("nats.conf");
-    std::fs::write(&file, CONFIGURATION)
-        .map_err(|error| unreachable(format!("{}: {error}", file.display())))?;
+    let file = home.write("nats.conf", CONFIGURATION)?;
     let mut command = Command::new(binary);
     command
         .arg("--config")
