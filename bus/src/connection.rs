@@ -390,13 +390,16 @@ impl Bus {
             level: u64,
         }
         let info = loop {
-            match self.api_request("$JS.API.INFO", Vec::new()).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = left.clamp(SHORTEST_ANSWER, REQUEST_TIMEOUT);
+            let question = Outgoing::new("$JS.API.INFO", "", TraceParent::root());
+            match self.request(question, patience).await {
                 Ok(reply) => break reply,
                 Err(RequestError::NoResponders(_)) if !self.client.server_info().jetstream => {
                     return Err(ConnectError::NoJetStream { url });
                 }
                 // JetStream answers a little later than the server does.
-                Err(error) if Instant::now() > deadline => {
+                Err(error) if Instant::now() >= deadline => {
                     return Err(ConnectError::Unreachable {
                         url,
                         detail: error.to_string(),
@@ -423,6 +426,9 @@ impl Bus {
         }
     }
 }
+
+/// However little patience there is, the server gets this long to answer.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(500);
 
 const FIRST_CONNECTION_PAUSE: Duration = Duration::from_millis(100);
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use swarm_tests::server::{USERS, password, password_variable};
 use swarm_tests::{Home, Process, Stack, eventually, holds};
@@ -21,8 +22,8 @@ fn role(stack: &Stack, arguments: &[&str], user: &str) -> Process {
 /// A field of a log line, its own or of a span around it.
 fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
     let spans = line["spans"].as_array().into_iter().flatten();
-    let around = spans.filter_map(|span| span[name].as_str());
-    line["fields"][name].as_str().or(around.last())
+    let mut around = spans.filter_map(|span| span[name].as_str());
+    line["fields"][name].as_str().or(around.next_back())
 }
 
 /// The lines of a log that are about a run, whichever way they say it.
@@ -93,17 +94,16 @@ async fn no_password_is_ever_logged_or_shown() {
     }
     stack.agents_are_ready(1).await;
     stack.set("NATS_URL", &logins[2]);
-    let mut said: Vec<String> = Vec::new();
-    for arguments in [
-        &["run", "question", "--agents", "research_agent", "-vv"][..],
+    let commands: [&[&str]; 5] = [
+        &["run", "question", "--agents", "research_agent", "-vv"],
         &["status", "--output", "json"],
         &["status"],
         &["doctor"],
         &["config", "show"],
-    ] {
-        let (printed, _) = stack.swarm(arguments).await;
-        said.push(printed.all());
-    }
+    ];
+    let printed = join_all(commands.map(|arguments| stack.swarm(arguments))).await;
+    assert_eq!(printed[0].1, 0, "{printed:?}");
+    let mut said: Vec<String> = printed.iter().map(|(printed, _)| printed.all()).collect();
     said.extend(roles.iter().map(Process::log));
     for (text, user) in said.iter().flat_map(|text| USERS.map(|user| (text, user))) {
         let leak = text.lines().find(|line| line.contains(&password(user)));
