@@ -209,6 +209,17 @@ pub enum TopologyError {
         /// What it captures.
         subjects: String,
     },
+    /// The store is too small for what a stream reserves.
+    #[error(
+        "the NATS server has no room for the {what} ({error}): Swarm reserves {} MiB in all, raise max_file_store in the server's configuration, or the storage of the account",
+        reserved()
+    )]
+    NoRoom {
+        /// The stream.
+        what: String,
+        /// The server's words.
+        error: ApiError,
+    },
     /// An answer that is not understood.
     #[error("the NATS server's answer about {what} is not understood: {detail}")]
     Garbled {
@@ -375,6 +386,11 @@ impl Bus {
             Err(TopologyError::Refused { error, .. }) if error.err_code == STREAM_NAME_IN_USE => {
                 Ok(Applied::Same)
             }
+            Err(TopologyError::Refused { what, error })
+                if api::NO_STORAGE.contains(&error.err_code) =>
+            {
+                Err(TopologyError::NoRoom { what, error })
+            }
             Err(error) => Err(error),
         }
     }
@@ -461,6 +477,15 @@ impl Bus {
                 error,
             })
     }
+}
+
+/// What all streams reserve, in MiB.
+fn reserved() -> u64 {
+    let streams = streams(&Settings::default());
+    let bytes = streams
+        .iter()
+        .filter_map(|s| s.config.get("max_bytes")?.as_u64());
+    bytes.sum::<u64>() / MIB
 }
 
 /// Stream name already in use with a different configuration.
