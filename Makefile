@@ -9,7 +9,7 @@ export TASK
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test check fmt schemas clean
+.PHONY: help setup build run test check fmt docs schemas clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ check: ## Formatting, lints and documentation, with warnings denied
 
 fmt: ## Format the code
 	@cargo fmt --all
+
+docs: schemas ## Write what of docs/ is made from the code: schemas, subjects.md, errors.md
+	@cargo run --locked -p swarm-tests --example reference -- docs
 
 schemas: ## Write the JSON Schemas of the wire shapes into docs/schemas/
 	@cargo run --locked -p swarm-protocol --example schemas -- docs/schemas

@@ -54,6 +54,7 @@ impl Bus {
                 stream,
                 name,
                 config,
+                ..
             } = consumer;
             let what = format!("consumer {name} of {stream}");
             let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");

@@ -5,6 +5,7 @@
 
 pub mod nats_cli;
 pub mod process;
+pub mod reference;
 pub mod server;
 pub mod sim;
 pub mod stack;
