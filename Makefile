@@ -9,10 +9,10 @@ export TASK
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test check fmt docs schemas clean
+.PHONY: help setup build run test check fmt docs schemas recording clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what running needs into .tools/
 	@scripts/setup run
@@ -42,6 +42,9 @@ docs: schemas ## Write what of docs/ is made from the code: schemas, subjects.md
 
 schemas: ## Write the JSON Schemas of the wire shapes into docs/schemas/
 	@cargo run --locked -p swarm-protocol --example schemas -- docs/schemas
+
+recording: setup build ## Record docs/recording.svg from a run with simulated models
+	@scripts/record
 
 clean: ## Remove what was built and what was installed into .tools/
 	@cargo clean

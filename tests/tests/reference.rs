@@ -88,6 +88,26 @@ fn users_are_read_as_the_server_reads_them() {
     assert_eq!(reference::users(text), expected);
 }
 
+#[test]
+fn the_recording_is_small_says_that_it_is_simulated_and_needs_no_script() {
+    let picture = std::fs::read_to_string(tools::repository().join("docs/recording.svg")).unwrap();
+    assert!(picture.len() < 150_000, "{} bytes", picture.len());
+    assert!(!picture.contains("<script"));
+    for shown in [
+        "swarm run ",
+        "SIMULATED",
+        "swarm runs explain ",
+        "answered: ",
+    ] {
+        assert!(
+            picture.contains(shown),
+            "{shown} is not shown: `make recording` records it"
+        );
+    }
+    let readme = std::fs::read_to_string(tools::repository().join("README.md")).unwrap();
+    assert!(readme.contains("](docs/recording.svg)"));
+}
+
 /// A code that nothing sends would be explained for nothing.
 #[test]
 fn every_code_is_sent_by_something() {
