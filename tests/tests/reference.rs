@@ -65,6 +65,7 @@ fn users_are_read_as_the_server_reads_them() {
             user: a
             password: $A
             permissions: { publish: { allow: ["x.>", "$JS.*"
+              # For the one below.
               "y"] }, subscribe: { allow: ["_INBOX.>"] } }
           }
           { user: b, password: $B, permissions: { subscribe: { allow: ["z"] } } }

@@ -78,10 +78,12 @@ fn words(tokens: &mut Peekable<IntoIter<Token>>) -> Vec<String> {
     assert_eq!(tokens.next(), Some(Token::Open));
     let words = tokens.map_while(|token| match token {
         Token::Close => None,
-        Token::Word(word) => Some(word),
-        other => panic!("{other:?} in a list"),
+        Token::Word(word) => Some(Some(word)),
+        // About the rights below it, not about the user.
+        Token::Comment(_) => Some(None),
+        Token::Open => panic!("a list in a list"),
     });
-    words.collect()
+    words.flatten().collect()
 }
 
 fn tokens(text: &str) -> Vec<Token> {
