@@ -98,6 +98,7 @@ impl Bus {
                 stream,
                 name,
                 config,
+                ..
             } = consumer;
             let what = format!("consumer {name} of {stream}");
             let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");

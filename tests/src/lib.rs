@@ -6,6 +6,7 @@
 pub mod home;
 pub mod nats_cli;
 pub mod process;
+pub mod reference;
 pub mod server;
 pub mod sim;
 pub mod skewed;

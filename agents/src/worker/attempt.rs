@@ -430,12 +430,7 @@ fn turn(model: String, completion: Completion, took: Duration) -> ModelTurn {
 }
 
 fn model_error(error: &ChatError) -> ErrorBody {
-    ErrorBody {
-        code: error.code().to_owned(),
-        message: chain(error),
-        retryable: error.is_retryable(),
-        field: None,
-    }
+    ErrorBody::new(error.code(), chain(error))
 }
 
 fn millis(span: Duration) -> u64 {
