@@ -2,6 +2,7 @@
 
 mod conf;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -144,7 +145,9 @@ fn consumers(page: &mut String, settings: &Settings) {
     } in &consumers
     {
         let config = config.as_object().expect("an object");
-        let settings = config.iter().filter(|(key, _)| *key != "durable_name");
+        // Whether an object keeps its order or sorts depends on the features that a build happens to unify.
+        let config: BTreeMap<_, _> = config.iter().collect();
+        let settings = config.iter().filter(|(key, _)| **key != "durable_name");
         let settings: Vec<String> = settings
             .map(|(key, value)| format!("`{key}` {}", setting(key, value)))
             .collect();

@@ -19,7 +19,7 @@ fn published_pages_are_those_of_the_code() {
     }
 }
 
-fn user<'a>(users: &'a [User], party: Party) -> Option<&'a User> {
+fn user(users: &[User], party: Party) -> Option<&User> {
     let name = party.user()?;
     Some(users.iter().find(|user| user.name == name).expect(name))
 }

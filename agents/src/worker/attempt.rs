@@ -292,7 +292,10 @@ impl<'a> Attempt<'a> {
             () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
             () = tokio::time::sleep_until(deadline) => {
                 let span = swarm_protocol::Span(shared.options.attempt_deadline);
-                return Ok(Err(ErrorBody::new(Code::Deadline, format!("the attempt took longer than {span}"))));
+                let message = format!(
+                    "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
+                );
+                return Ok(Err(ErrorBody::new(Code::Deadline, message)));
             }
         };
         Ok(match completion {

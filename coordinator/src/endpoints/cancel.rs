@@ -49,7 +49,10 @@ async fn cancel(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
 fn already(run: RunId, state: RunState) -> Result<StateReply, ErrorBody> {
     match state {
         RunState::Completed | RunState::Failed | RunState::Rejected => {
-            let message = format!("run {run} is {state}: only an open run can be canceled");
+            let message = format!(
+                "run {run} is {state}: only an open run can be canceled; `swarm runs show {}` has its result",
+                run.short()
+            );
             Err(ErrorBody::new(Code::RunEnded, message))
         }
         state => Ok(StateReply { run, state }),
