@@ -60,7 +60,10 @@ async fn logins(global: &Global, config: &Config, url: &str) -> Vec<Finding> {
             "start it with the nats.conf of Swarm: `swarm up` does",
         )];
     }
-    let login = |role| async move { (role, connect(global, config, role, COMMAND_PATIENCE).await) };
+    let login = |role| {
+        let connecting = Box::pin(connect(global, config, role, COMMAND_PATIENCE));
+        async move { (role, connecting.await) }
+    };
     let (coordinator, agent, observer) = tokio::join!(
         login(Role::Coordinator),
         login(Role::Agent),
