@@ -249,6 +249,9 @@ impl Team<'_> {
         if let Some(creds) = &self.global.creds {
             command.arg("--creds").arg(creds);
         }
+        if let Some(context) = &self.global.context {
+            command.arg("--context").arg(context);
+        }
         self.home.forget_passwords(&mut command);
         // One address for all of them would serve the first alone.
         command.env_remove("SWARM_HEALTH");

@@ -60,9 +60,18 @@ async fn logins(global: &Global, config: &Config, url: &str) -> Vec<Finding> {
             "start it with the nats.conf of Swarm: `swarm up` does",
         )];
     }
+    let login = |role| {
+        let connecting = Box::pin(connect(global, config, role, COMMAND_PATIENCE));
+        async move { (role, connecting.await) }
+    };
+    let (coordinator, agent, observer) = tokio::join!(
+        login(Role::Coordinator),
+        login(Role::Agent),
+        login(Role::Observer)
+    );
     let mut refused = Vec::new();
-    for role in [Role::Coordinator, Role::Agent, Role::Observer] {
-        if let Err(failure) = connect(global, config, role, COMMAND_PATIENCE).await {
+    for (role, connected) in [coordinator, agent, observer] {
+        if let Err(failure) = connected {
             let message = failure.error.map(|error| error.message);
             let mend = format!(
                 "set {} to the password that the server was started with",

@@ -275,7 +275,7 @@ impl Supervised {
         if why == *last || !self.board.is_ready() {
             tracing::debug!(child, why, "died");
         } else {
-            tracing::warn!(child, why, "died; it is started again");
+            tracing::error!(child, why, "died; it is started again");
         }
         last.clone_from(&why);
         self.board.change_child(self.place, |child| {

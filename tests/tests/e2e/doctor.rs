@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use swarm_tests::nats_cli::nats;
 use swarm_tests::process::free_port;
@@ -130,7 +131,7 @@ async fn who_is_not_there_is_missed() {
     practice.is_well().await;
 
     let agent = practice.agent.take().unwrap();
-    agent.signal(nix::sys::signal::Signal::SIGTERM);
+    agent.signal(Signal::SIGTERM);
     practice
         .finds(
             "agents",
@@ -258,7 +259,10 @@ async fn dead_letters_are_counted_shown_and_removed() {
 #[tokio::test]
 async fn a_run_that_waits_for_long_is_stuck() {
     let mut practice = Practice::new().await;
-    practice.agent.take().unwrap().kill_9();
+    // Asked to, it takes its card with it.
+    let mut agent = practice.agent.take().unwrap();
+    agent.signal(Signal::SIGTERM);
+    agent.ends(PATIENCE).await;
     let run = practice.stack.submit("t", &[]).await;
     let accepted = eventually("the run is accepted", PATIENCE, || async {
         practice.stack.log_of(&run).await.first().cloned()
