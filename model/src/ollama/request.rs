@@ -51,10 +51,7 @@ mod tests {
 
     #[test]
     fn a_whole_body() {
-        let tool = Message {
-            role: Role::Tool,
-            content: "42".into(),
-        };
+        let tool = Message::tool("answer", "call_1", "42");
         let messages = vec![
             Message::system("You are."),
             Message::user("Wer? 🦀"),
