@@ -4,6 +4,7 @@
 //! Nothing here sleeps for a time that should be long enough: everything waits for a condition, under a deadline.
 
 pub mod nats_cli;
+pub mod ollama;
 pub mod process;
 pub mod server;
 pub mod sim;
