@@ -9,7 +9,7 @@ export TASK
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test check bench bench-quick fmt schemas clean
+.PHONY: help setup build run test check bench bench-quick fmt docs schemas recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -48,8 +48,14 @@ bench-build:
 fmt: ## Format the code
 	@cargo fmt --all
 
+docs: schemas ## Write what of docs/ is made from the code: schemas, subjects.md, errors.md
+	@cargo run --locked -p swarm-tests --example reference -- docs
+
 schemas: ## Write the JSON Schemas of the wire shapes into docs/schemas/
 	@cargo run --locked -p swarm-protocol --example schemas -- docs/schemas
+
+recording: setup build ## Record docs/recording.svg from a run with simulated models
+	@scripts/record
 
 clean: ## Remove what was built and what was installed into .tools/
 	@cargo clean

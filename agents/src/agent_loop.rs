@@ -85,7 +85,7 @@ impl AgentLoop {
         }
         if self.turns >= self.settings.max_iterations.max(1) {
             let message = format!(
-                "the model {} gave an empty answer {} times",
+                "the model {} gave an empty answer {} times: another model or prompt may help",
                 self.settings.model, self.turns
             );
             return Step::Fail(ErrorBody::new(Code::EmptyAnswer, message));

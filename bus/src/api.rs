@@ -18,6 +18,8 @@ pub(crate) const CONSUMER_NOT_FOUND: u64 = 10014;
 pub(crate) const MESSAGE_NOT_FOUND: u64 = 10037;
 /// JetStream is not enabled for the account.
 pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u64 = 10039;
+/// The limits of an account, of a server or of a cluster leave no room for a stream.
+pub(crate) const NO_STORAGE: [u64; 3] = [10002, 10023, 10047];
 
 /// An error of the JetStream API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]

@@ -58,7 +58,7 @@ impl Role {
 /// How a process shows who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// As the server's `no_auth_user`, or as the URL says.
+    /// As the URL says, else as the server's `no_auth_user`.
     Anonymous,
     /// As the role's user.
     Password(String),
@@ -179,7 +179,8 @@ impl Bus {
         let (count, connections) = watch::channel(0);
         let client = loop {
             match client_options(&options, count.clone())?
-                .connect(servers(&options.url))
+                // The client library logs them as they are.
+                .connect(servers(&url))
                 .await
             {
                 Ok(client) => break client,
@@ -399,13 +400,16 @@ impl Bus {
             level: u64,
         }
         let info = loop {
-            match self.api_request("$JS.API.INFO", Vec::new()).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = left.clamp(SHORTEST_ANSWER, REQUEST_TIMEOUT);
+            let question = Outgoing::new("$JS.API.INFO", "", TraceParent::root());
+            match self.request(question, patience).await {
                 Ok(reply) => break reply,
                 Err(RequestError::NoResponders(_)) if !self.client.server_info().jetstream => {
                     return Err(ConnectError::NoJetStream { url });
                 }
                 // JetStream answers a little later than the server does.
-                Err(error) if Instant::now() > deadline => {
+                Err(error) if Instant::now() >= deadline => {
                     return Err(ConnectError::Unreachable {
                         url,
                         detail: error.to_string(),
@@ -433,6 +437,9 @@ impl Bus {
     }
 }
 
+/// However little patience there is, the server gets this long to answer.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(500);
+
 const FIRST_CONNECTION_PAUSE: Duration = Duration::from_millis(100);
 
 fn servers(url: &str) -> Vec<String> {
@@ -455,7 +462,12 @@ fn client_options(
         .subscription_capacity(64 * 1024)
         .reconnect_delay_callback(|attempts| Duration::from_millis(50 * (attempts as u64).min(20)))
         .event_callback(move |event| on_event(event, connections.clone()));
-    Ok(match &options.login {
+    // The client library takes no login from a URL.
+    let in_url = match options.login {
+        Login::Anonymous => login_in(&options.url),
+        _ => None,
+    };
+    Ok(match in_url.as_ref().unwrap_or(&options.login) {
         Login::Anonymous => base,
         Login::Password(password) => {
             base.user_and_password(role.user().to_owned(), password.clone())
@@ -468,6 +480,34 @@ fn client_options(
             .credentials(content)
             .map_err(|error| ConnectError::Creds(error.to_string()))?,
     })
+}
+
+/// The login that the first of the servers has in its URL: `user:password@`, or `token@`.
+fn login_in(url: &str) -> Option<Login> {
+    let first = url.split(',').next()?;
+    let address = first.split_once("://").map_or(first, |(_, rest)| rest);
+    let (login, _host) = address.rsplit_once('@')?;
+    Some(match login.split_once(':') {
+        Some((user, password)) => Login::UserPassword(decoded(user), decoded(password)),
+        None => Login::Token(decoded(login)),
+    })
+}
+
+/// What `%40` and its like stand for.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = after.split_first_chunk::<2>().filter(|_| *first == b'%');
+        let byte = escaped.and_then(|(digits, after)| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, after))
+        });
+        let (byte, after) = byte.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn on_event(event: Event, connections: watch::Sender<u64>) {
@@ -515,26 +555,34 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn without_credentials(url: &str) -> String {
-    let shown =
-        servers(url)
-            .into_iter()
-            .map(|server| match (server.find("://"), server.rfind('@')) {
-                (Some(scheme), Some(at)) if at > scheme => {
-                    let (head, tail) = (
-                        server.get(..scheme + 3).unwrap_or_default(),
-                        server.get(at + 1..).unwrap_or_default(),
-                    );
-                    format!("{head}{tail}")
-                }
-                _ => server,
-            });
-    shown.collect::<Vec<_>>().join(",")
+/// A server's URL, or several of them, as it may be shown: without user and password.
+#[must_use]
+pub fn without_credentials(url: &str) -> String {
+    let without = |server: String| match server.rsplit_once('@') {
+        Some((login, host)) => match login.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://{host}"),
+            None => host.to_owned(),
+        },
+        None => server,
+    };
+    let shown: Vec<String> = servers(url).into_iter().map(without).collect();
+    shown.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_may_hold_the_login() {
+        let user = |user: &str, password: &str| {
+            Some(Login::UserPassword(user.to_owned(), password.to_owned()))
+        };
+        assert_eq!(login_in("nats://a:b@h:1,nats://h:2"), user("a", "b"));
+        assert_eq!(login_in("nats://a:p%40s%zz:@h"), user("a", "p@s%zz:"));
+        assert_eq!(login_in("t%20k@h"), Some(Login::Token("t k".to_owned())));
+        assert_eq!(login_in("nats://h:4222"), None);
+    }
 
     #[test]
     fn urls_are_shown_without_credentials() {
@@ -546,5 +594,6 @@ mod tests {
             without_credentials("nats://a:1, nats://b:2"),
             "nats://a:1,nats://b:2"
         );
+        assert_eq!(without_credentials("token@host"), "host");
     }
 }

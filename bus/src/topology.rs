@@ -71,6 +71,8 @@ impl Default for Settings {
 pub struct Stream {
     /// Its name.
     pub name: &'static str,
+    /// What it holds, and why it is set so.
+    pub reason: &'static str,
     /// Its configuration (nats-server `server/stream.go`, StreamConfig).
     pub config: Value,
 }
@@ -82,6 +84,8 @@ pub struct Consumer {
     pub stream: &'static str,
     /// Its name.
     pub name: String,
+    /// Who shares it, and why it is set so.
+    pub reason: &'static str,
     /// Its configuration (nats-server `server/consumer.go`, ConsumerConfig).
     pub config: Value,
 }
@@ -91,14 +95,19 @@ pub struct Consumer {
 pub fn streams(settings: &Settings) -> Vec<Stream> {
     let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     let replicas = settings.replicas;
-    let stream = |name: &'static str, config: Value| {
+    let stream = |name: &'static str, reason: &'static str, config: Value| {
         let mut base = json!({ "name": name, "storage": "file", "num_replicas": replicas });
         merge(&mut base, config);
-        Stream { name, config: base }
+        Stream {
+            name,
+            reason,
+            config: base,
+        }
     };
     vec![
         stream(
             INBOX,
+            "Submissions until a coordinator has made a run of them. A work queue: a taken submission frees its room. Full, it refuses new ones, so that nobody holds a ticket for something that was thrown away. A submission that is sent again with the same `Nats-Msg-Id` inside `duplicate_window` gets the first ticket. Its metadata hold `swarm_id`, made at creation: run ids are derived from it, so that two stores never share one.",
             json!({
                 "subjects": [subjects::SUBMIT, subjects::SUBMIT_TARGET],
                 "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
@@ -107,6 +116,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
         ),
         stream(
             RUNS,
+            "Run logs and task journals: all that has happened. The server forgets runs by itself after `max_age`, which is `runs.retention`. It copies every event, as stored, to `swarm.event.<run>`, for nobody may subscribe to the stream's own subjects: who does sees refused appends too. `allow_direct` lets clients read a log without a consumer; `allow_rollup_hdrs` lets a deletion replace a log by one event.",
             json!({
                 "subjects": [subjects::RUN_LOGS, subjects::JOURNALS],
                 "retention": "limits", "discard": "new", "max_bytes": 4096 * MIB,
@@ -118,6 +128,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
         ),
         stream(
             WORK,
+            "Attempts until the worker that took them has ended them. A work queue with one consumer per agent. `duplicate_window` makes a dispatch that is published again the same one.",
             json!({
                 "subjects": [subjects::ALL_WORK],
                 "retention": "workqueue", "discard": "new", "max_bytes": 1024 * MIB,
@@ -126,6 +137,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
         ),
         stream(
             DEAD,
+            "What could not be read or handled, with the reason. The one stream that drops its oldest messages when it is full: a dead letter that cannot be stored would come back for ever.",
             json!({
                 "subjects": [subjects::ALL_DEAD],
                 "retention": "limits", "discard": "old", "max_bytes": 256 * MIB, "max_age": nanos(30 * DAY),
@@ -134,6 +146,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
         ),
         stream(
             AGENTS_STREAM,
+            "The bucket `swarm_agents`: the cards of live agent instances. A card that is not written again for three heartbeats is dropped by the server, whose delete marker tells the watchers. Not synced for each message when it has one copy (`persist_mode: async`, set at creation): a lost card is written again.",
             json!({
                 "subjects": [format!("$KV.{AGENTS_BUCKET}.>")],
                 "retention": "limits", "discard": "new", "max_bytes": 64 * MIB, "max_msgs_per_subject": 1,
@@ -160,11 +173,13 @@ pub fn coordinator_consumers() -> Vec<Consumer> {
         Consumer {
             stream: INBOX,
             name: SUBMIT_CONSUMER.to_owned(),
+            reason: "All coordinators share it. One that dies has its submissions delivered to another one after `ack_wait`.",
             config: config(SUBMIT_CONSUMER, &inbox),
         },
         Consumer {
             stream: RUNS,
             name: JOURNAL_CONSUMER.to_owned(),
+            reason: "All coordinators share it: the ends of attempts, and what else a run has to decide on.",
             config: config(JOURNAL_CONSUMER, &journal),
         },
     ]
@@ -180,6 +195,7 @@ pub fn work_consumer(agent: &AgentName, settings: &Settings) -> Consumer {
     Consumer {
         stream: WORK,
         name: agent.to_string(),
+        reason: "All instances of an agent share it; each pulls one attempt per free slot. A worker says every 10 s that it is alive, and a silent one loses its work after `ack_wait` (`nats.work_ack_wait`). Deliveries are counted by Swarm, so `max_deliver` has no limit.",
         config,
     }
 }
@@ -208,6 +224,17 @@ pub enum TopologyError {
         name: &'static str,
         /// What it captures.
         subjects: String,
+    },
+    /// The store is too small for what a stream reserves.
+    #[error(
+        "the NATS server has no room for the {what} ({error}): Swarm reserves {} MiB in all, raise max_file_store in the server's configuration, or the storage of the account",
+        reserved()
+    )]
+    NoRoom {
+        /// The stream.
+        what: String,
+        /// The server's words.
+        error: ApiError,
     },
     /// An answer that is not understood.
     #[error("the NATS server's answer about {what} is not understood: {detail}")]
@@ -375,6 +402,11 @@ impl Bus {
             Err(TopologyError::Refused { error, .. }) if error.err_code == STREAM_NAME_IN_USE => {
                 Ok(Applied::Same)
             }
+            Err(TopologyError::Refused { what, error })
+                if api::NO_STORAGE.contains(&error.err_code) =>
+            {
+                Err(TopologyError::NoRoom { what, error })
+            }
             Err(error) => Err(error),
         }
     }
@@ -388,6 +420,7 @@ impl Bus {
             stream,
             name,
             config,
+            ..
         } = wanted;
         let what = format!("consumer {name} of {stream}");
         let found: Result<Info, _> = self
@@ -463,6 +496,15 @@ impl Bus {
     }
 }
 
+/// What all streams reserve, in MiB.
+fn reserved() -> u64 {
+    let streams = streams(&Settings::default());
+    let bytes = streams
+        .iter()
+        .filter_map(|s| s.config.get("max_bytes")?.as_u64());
+    bytes.sum::<u64>() / MIB
+}
+
 /// Stream name already in use with a different configuration.
 const STREAM_NAME_IN_USE: u64 = 10058;
 
@@ -521,6 +563,8 @@ fn merge(base: &mut Value, more: Value) {
 
 #[cfg(test)]
 mod tests {
+    use swarm_protocol::subjects::catalog::{self, Travels};
+
     use super::*;
 
     /// The limit in `nats.conf`.
@@ -536,22 +580,26 @@ mod tests {
     }
 
     #[test]
-    fn no_stream_captures_a_request_subject() {
-        let requests = [
-            subjects::ASK,
-            subjects::RESULT,
-            subjects::RUNS,
-            subjects::CANCEL,
-            subjects::EXPLAIN,
-            subjects::AGENTS,
-            subjects::REGISTER,
-        ];
-        for stream in streams(&Settings::default()) {
-            for subject in stream.config["subjects"].as_array().unwrap() {
-                let subject = subject.as_str().unwrap();
-                assert_ne!(subject, "swarm.>");
-                assert!(!requests.contains(&subject), "{subject}");
-            }
+    fn what_is_stored_is_captured_by_one_stream_and_nothing_else_is() {
+        let streams = streams(&Settings::default());
+        let filters: Vec<&str> = streams
+            .iter()
+            .flat_map(|stream| stream.config["subjects"].as_array().unwrap())
+            .map(|filter| filter.as_str().unwrap())
+            .collect();
+        for subject in catalog::ALL {
+            let captured = filters
+                .iter()
+                .filter(|filter| catalog::covers(filter, &subject.wildcard()))
+                .count();
+            let stored = usize::from(subject.travels == Travels::Stored);
+            assert_eq!(captured, stored, "{}", subject.pattern);
+        }
+        for filter in filters {
+            let known = catalog::ALL
+                .iter()
+                .any(|subject| catalog::covers(filter, &subject.wildcard()));
+            assert!(known, "{filter} is in no list of subjects");
         }
     }
 

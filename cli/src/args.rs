@@ -144,7 +144,7 @@ pub(crate) struct SimulatorArgs {
     #[arg(long, default_value = "200ms", value_name = "TIME")]
     pub(crate) simulate_latency: String,
     /// Tokens a second of a simulated model, 0 for all at once
-    #[arg(long, default_value_t = 60, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) simulate_tokens_per_second: u32,
     /// Where the simulator shows its requests
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use swarm_bus::connection::{Login, password_variable};
+use swarm_bus::connection::{Login, password_variable, without_credentials};
 use swarm_bus::{Bus, Options, Role};
 
 use crate::args::Global;
 use crate::config::Config;
 use crate::data_dir;
 use crate::exit::Failure;
+use crate::up::board::Stack;
 
 /// A role tries this long for its first connection.
 pub(crate) const ROLE_PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +73,16 @@ pub(crate) fn server_url(global: &Global, config: &Config) -> Result<String, Fai
         .transpose()?
         .unwrap_or_default();
     Ok(url(global, config, &context))
+}
+
+/// The server of a stack that runs here, unless another one was named.
+///
+/// # Errors
+/// As [`server_url`].
+pub(crate) fn url_of(global: &Global, config: &Config, stack: &Stack) -> Result<String, Failure> {
+    let configured = server_url(global, config)?;
+    let named = global.nats.is_some() || without_credentials(&configured) == stack.url;
+    Ok(if named { configured } else { stack.url.clone() })
 }
 
 fn url(global: &Global, config: &Config, context: &Context) -> String {

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 use serde_json::json;
+use swarm_bus::connection::without_credentials;
 
 use crate::args::Global;
 use crate::config;
+use crate::config::Config;
+use crate::connect::{server_url, url_of};
 use crate::data_dir;
 use crate::exit::{FAILED, Failure};
 use crate::output::{self, Format};
-use crate::up::{board, holder};
+use crate::up::{self, board, holder};
 
 mod models;
 mod server;
@@ -98,13 +101,15 @@ async fn look(global: &Global) -> Vec<Finding> {
         ),
     )];
     let config = &loaded.config;
-    let stack = own_stack(global);
-    let global = match &stack {
-        Some(stack) => Global {
-            nats: Some(stack.url.clone()),
+    findings.extend(left_over());
+    let stack = own_stack(global, config);
+    let url = stack.as_ref().map(|stack| url_of(global, config, stack));
+    let global = match url {
+        Some(Ok(url)) => Global {
+            nats: Some(url),
             ..global.clone()
         },
-        None => global.clone(),
+        _ => global.clone(),
     };
     let simulated = stack.is_some_and(|stack| stack.simulated);
     let (server, models) = tokio::join!(
@@ -121,11 +126,23 @@ async fn look(global: &Global) -> Vec<Finding> {
 }
 
 /// The stack that `swarm up` runs from this data directory, unless another server was named.
-fn own_stack(global: &Global) -> Option<board::Stack> {
-    let named = global.nats.is_some() || global.context.is_some();
-    let directory = data_dir::path().ok().filter(|_| !named)?;
+fn own_stack(global: &Global, config: &Config) -> Option<board::Stack> {
+    let directory = data_dir::path().ok()?;
     holder(&directory)?;
-    board::read(&directory)
+    let stack = board::read(&directory)?;
+    let named = global.nats.is_some() || global.context.is_some();
+    let url = server_url(global, config).ok()?;
+    (!named || without_credentials(&url) == stack.url).then_some(stack)
+}
+
+/// What a `swarm up` left that was killed.
+fn left_over() -> Vec<Finding> {
+    let left = data_dir::path().map(|directory| up::left_over(&directory));
+    let finding = |left| {
+        let message = format!("left over by a `swarm up` that was killed: {left}");
+        Finding::problem("processes", message, "`swarm down` ends it")
+    };
+    left.unwrap_or_default().into_iter().map(finding).collect()
 }
 
 fn show(findings: &[Finding]) {

@@ -1,7 +1,9 @@
 //! How the command ends: exit codes, and errors as a person or a program reads them.
 
+use swarm_bus::topology::TopologyError;
 use swarm_bus::{ConnectError, PublishError};
 use swarm_client::ClientError;
+use swarm_coordinator::CoordinatorError;
 use swarm_protocol::error::chain;
 use swarm_protocol::{Code, ErrorBody};
 
@@ -58,6 +60,26 @@ impl From<ConnectError> for Failure {
             UNREACHABLE
         };
         Self::new(code, Code::Unavailable, error.to_string())
+    }
+}
+
+impl From<CoordinatorError> for Failure {
+    fn from(error: CoordinatorError) -> Self {
+        use CoordinatorError::{Clock, Topology};
+        match &error {
+            Topology(TopologyError::Foreign { .. } | TopologyError::NoRoom { .. }) | Clock(_) => {
+                Self::new(USAGE, Code::Unavailable, chain(&error))
+            }
+            // Who may not ask gets no answer.
+            Topology(TopologyError::Request(_)) => {
+                let message = format!(
+                    "{}; was it started with the nats.conf of this version?",
+                    chain(&error)
+                );
+                Self::new(UNREACHABLE, Code::Unavailable, message)
+            }
+            _ => Self::new(UNREACHABLE, Code::Unavailable, chain(&error)),
+        }
     }
 }
 

@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use swarm_protocol::Code;
 use swarm_protocol::metrics::{ALL, Kind, Metric};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::exit::{FAILED, Failure};
-use crate::output;
 
 /// The bearer token that `/metrics` wants; needed where the address is not this machine's own.
 pub(crate) const TOKEN: &str = "SWARM_HEALTH_TOKEN";
@@ -151,19 +151,16 @@ async fn metrics_page(State(served): State<Arc<Served>>, headers: HeaderMap) -> 
 pub(crate) async fn check(address: SocketAddr) -> Result<(), Failure> {
     match tokio::time::timeout(CHECK_PATIENCE, ask_readyz(address)).await {
         Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => Ok(()),
-        Ok(Ok(answer)) => {
-            output::note(answer.lines().last().unwrap_or_default());
-            Err(Failure::silent(FAILED))
-        }
-        Ok(Err(error)) => {
-            output::note(&format!("{address}: {error}"));
-            Err(Failure::silent(FAILED))
-        }
-        Err(_elapsed) => {
-            output::note(&format!("{address}: no answer within {CHECK_PATIENCE:?}"));
-            Err(Failure::silent(FAILED))
-        }
+        Ok(Ok(answer)) => Err(unhealthy(answer.lines().last().unwrap_or_default())),
+        Ok(Err(error)) => Err(unhealthy(format!("{address}: {error}"))),
+        Err(_elapsed) => Err(unhealthy(format!(
+            "{address}: no answer within {CHECK_PATIENCE:?}"
+        ))),
     }
+}
+
+fn unhealthy(why: impl Into<String>) -> Failure {
+    Failure::new(FAILED, Code::Unavailable, why)
 }
 
 async fn ask_readyz(address: SocketAddr) -> std::io::Result<String> {

@@ -21,6 +21,8 @@ pub(crate) fn start(global: &Global, default: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // Nobody may be reading any more; to say so on the same stderr would end the task that spoke.
+        .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE);
     match global.log {
         LogFormat::Text => builder

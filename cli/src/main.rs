@@ -39,7 +39,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     completions::answer();
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return output::usage(&usage),
+    };
     logging::start(&global, default_level(&command));
     // A process waits for the network and hardly computes: with a second thread the two would mostly wake each other. More
     // cores are used by more processes.
@@ -68,7 +71,7 @@ async fn swarm(global: Global, command: Command) -> ExitCode {
 async fn execute(global: Global, command: Command) -> Result<(), Failure> {
     let load = || config::command::load(&global);
     match command {
-        Command::Up(UpArgs { detach: true, .. }) => up::detach(),
+        Command::Up(UpArgs { detach: true, .. }) => up::detach(global.output),
         Command::Up(args) => up::up(&global, &load()?, args).await,
         Command::Down => up::down(load()?.config.runs.drain.0),
         Command::Doctor => doctor::doctor(&global).await,

@@ -1,16 +1,14 @@
 //! What the command says: data on stdout, everything else on stderr. The only place that prints.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the output module"
-)]
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
-use swarm_protocol::ErrorBody;
+use swarm_protocol::{Code, ErrorBody};
+
+use crate::exit::USAGE;
 
 /// How data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -41,17 +39,35 @@ pub(crate) fn document(document: &impl Serialize) {
     }
 }
 
-/// Says something that is no data.
+/// Says something that is no data. When nobody listens, that is no reason to stop.
 pub(crate) fn note(line: &str) {
-    eprintln!("{line}");
+    writeln!(std::io::stderr(), "{line}").unwrap_or_default();
 }
 
 /// Says what went wrong.
 pub(crate) fn error(format: Format, error: &ErrorBody) {
     match format {
-        Format::Text => eprintln!("swarm: {}", error.message),
-        Format::Json => eprintln!("{}", json!({ "error": error })),
+        Format::Text => note(&format!("swarm: {}", error.message)),
+        Format::Json => note(&json!({ "error": error }).to_string()),
     }
+}
+
+/// Says what is wrong with a command line, or the help that was asked for.
+pub(crate) fn usage(usage: &clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let wants_json = arguments.iter().any(|argument| argument == "--output=json")
+        || arguments
+            .windows(2)
+            .any(|pair| pair == ["--output", "json"]);
+    if usage.use_stderr() && wants_json {
+        let text = usage.to_string();
+        let (said, _hints) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = line(said.trim_start_matches("error: "), usize::MAX);
+        error(Format::Json, &ErrorBody::new(Code::Field, message));
+    } else {
+        usage.print().unwrap_or_default();
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(USAGE))
 }
 
 /// Cuts a text to one line of at most `width` characters.

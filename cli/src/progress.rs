@@ -8,12 +8,13 @@ use swarm_protocol::chunk::{Chunk, Kind};
 use swarm_protocol::{AnswerStatus, TaskId};
 
 use crate::output;
+use crate::runs::coarse;
 
-/// Characters of a task's latest words.
-const TAIL_WIDTH: usize = 60;
+/// Characters of a task's latest words: what a terminal of 80 columns has left for them.
+const TAIL_WIDTH: usize = 52;
 
-/// Characters of the line that a task leaves.
-const LINE_WIDTH: usize = 110;
+/// Characters of the line that a task leaves: an error's end says what mends it.
+const LINE_WIDTH: usize = 240;
 
 /// Shows what the tasks of a run are doing, on stderr.
 pub(crate) struct Progress {
@@ -21,6 +22,8 @@ pub(crate) struct Progress {
     bars: MultiProgress,
     /// Tasks that have begun and not ended, in the order of their begin.
     open: Vec<Shown>,
+    /// Whether a bar has ended and stays on the terminal.
+    ended: bool,
 }
 
 struct Shown {
@@ -40,6 +43,7 @@ impl Progress {
             terminal,
             bars,
             open: Vec::new(),
+            ended: false,
         }
     }
 
@@ -61,7 +65,8 @@ impl Progress {
             output::note(&format!("  {task}: asked"));
             ProgressBar::hidden()
         };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<18} {elapsed:>4} {msg}")
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {prefix:<18} {elapsed:>4} {wide_msg}")
         {
             bar.set_style(style);
         }
@@ -95,13 +100,7 @@ impl Progress {
             (chunk.kind, &chunk.data, writer < shown.writer)
         {
             shown.text.push_str(text);
-            let count = shown.text.chars().count();
-            let tail: String = shown
-                .text
-                .chars()
-                .skip(count.saturating_sub(TAIL_WIDTH))
-                .collect();
-            shown.bar.set_message(output::line(&tail, TAIL_WIDTH));
+            shown.bar.set_message(latest_words(&shown.text));
         }
     }
 
@@ -122,16 +121,21 @@ impl Progress {
                 shown
                     .bar
                     .finish_with_message(output::line(line, LINE_WIDTH));
+                self.ended = true;
             }
             _ => self.say(&format!("{mark} {task}: {line}")),
         }
     }
 
-    /// All open tasks have ended alike.
-    pub(crate) fn end_all(&mut self, status: AnswerStatus, line: &str) {
-        let open: Vec<TaskId> = self.open.iter().map(|shown| shown.task.clone()).collect();
-        for task in open {
-            self.end(&task, status, line);
+    /// All open tasks are done.
+    pub(crate) fn end_all(&mut self) {
+        let open = self.open.iter();
+        let open: Vec<_> = open
+            .map(|shown| (shown.task.clone(), shown.bar.elapsed()))
+            .collect();
+        for (task, took) in open {
+            let line = format!("done in {}", coarse(took));
+            self.end(&task, AnswerStatus::Completed, &line);
         }
     }
 
@@ -140,5 +144,43 @@ impl Progress {
         for shown in self.open {
             shown.bar.finish_and_clear();
         }
+        if self.ended {
+            // The last bar's line has no end yet; the answer stands apart from it.
+            output::note("\n");
+        }
+    }
+}
+
+/// The end of a text in one line, cut before a word.
+fn latest_words(text: &str) -> String {
+    let mut tail = String::new();
+    for word in text.split_whitespace().rev() {
+        // A blank, and the sign of a cut.
+        if tail.chars().count() + word.chars().count() + 2 > TAIL_WIDTH {
+            return output::line(&format!("…{tail}"), TAIL_WIDTH);
+        }
+        tail = if tail.is_empty() {
+            word.to_owned()
+        } else {
+            format!("{word} {tail}")
+        };
+    }
+    output::line(&tail, TAIL_WIDTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_words_fit_and_are_whole() {
+        assert_eq!(latest_words(""), "");
+        assert_eq!(latest_words("one\ntwo  three "), "one two three");
+        let long = "word ".repeat(20);
+        let shown = latest_words(&long);
+        assert_eq!(shown, format!("…{}", ["word"; 10].join(" ")));
+        assert!(shown.chars().count() <= TAIL_WIDTH);
+        let word = "w".repeat(60);
+        assert_eq!(latest_words(&word), "…");
     }
 }

@@ -1,7 +1,7 @@
 //! The roles that run as processes: coordinator and agent.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use swarm_agents::agent_loop::Settings;
@@ -30,6 +30,7 @@ pub(crate) async fn coordinator(
     config: &Config,
     role: &RoleArgs,
 ) -> Result<(), Failure> {
+    let began = Instant::now();
     let health = Health::serve(role.health).await?;
     let bus = connect(global, config, Role::Coordinator, ROLE_PATIENCE).await?;
     let instance = InstanceId::random();
@@ -44,15 +45,17 @@ pub(crate) async fn coordinator(
         topology: topology_settings(config),
         drain: config.runs.drain.0.min(Duration::from_secs(5)),
     };
-    let started = Coordinator::start(bus, options).await;
-    let coordinator = started.map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    let coordinator = Coordinator::start(bus, options).await?;
     health.ready_when(coordinator.readiness());
-    tracing::info!(%instance, agents = config.agents.len(), "the coordinator is ready");
+    tracing::info!(
+        %instance,
+        agents = config.agents.len(),
+        took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "the coordinator is ready"
+    );
     let shutdown = Shutdown::default();
     stop_on_signal(&shutdown, config.runs.drain.0);
-    let clean = Box::pin(coordinator.run(shutdown))
-        .await
-        .map_err(|error| Failure::from(anyhow::anyhow!(chain(&error))))?;
+    let clean = Box::pin(coordinator.run(shutdown)).await?;
     tracing::info!(clean, "the coordinator has stopped");
     Ok(())
 }

@@ -150,7 +150,9 @@ fn tell(explanation: &Explanation) {
     } = explanation.time;
     let [waiting, model, tool] =
         [waiting_ms, model_ms, tool_ms].map(|ms| coarse(Duration::from_millis(ms)));
-    output::data(&format!("waiting {waiting}, models {model}, tools {tool}"));
+    output::data(&format!(
+        "waiting {waiting}; in models {model} and in tools {tool}, all tasks added up"
+    ));
 }
 
 fn describe(summary: &Summary) {
@@ -241,6 +243,9 @@ pub(crate) fn table(header: &[&str]) -> Table {
 
 /// A length of time for a person: two units at most.
 pub(crate) fn coarse(span: Duration) -> String {
+    if span < Duration::from_millis(100) {
+        return format!("{}ms", span.as_millis());
+    }
     if span < Duration::from_secs(10) {
         return format!("{:.1}s", span.as_secs_f64());
     }

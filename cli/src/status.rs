@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use swarm_bus::connection::without_credentials;
 use swarm_bus::store::Fill;
 use swarm_bus::{Bus, Outgoing, Role, topology};
 use swarm_client::Client;
@@ -13,13 +14,13 @@ use swarm_protocol::{AgentName, Code, RunState, Timestamp};
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::connect::{COMMAND_PATIENCE, connect, server_url};
+use crate::connect::{COMMAND_PATIENCE, connect, server_url, url_of};
 use crate::data_dir;
 use crate::exit::{Failure, UNREACHABLE};
 use crate::output::{self, Format};
 use crate::runs::{card_state, coarse, table};
 use crate::up::board::{self, Process, State};
-use crate::up::holder;
+use crate::up::{Left, holder, left_over};
 
 /// All there is to show.
 #[derive(Debug, Default, Serialize)]
@@ -27,6 +28,9 @@ struct Status {
     /// The `swarm up` of this data directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     up: Option<board::Stack>,
+    /// What a `swarm up` left that was killed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_over: Vec<Left>,
     /// The server, when it is reachable.
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<String>,
@@ -67,24 +71,31 @@ pub(crate) async fn status(global: &Global, config: &Config) -> Result<(), Failu
     let directory = data_dir::path()?;
     let up = holder(&directory).and_then(|_pid| board::read(&directory));
     let url = match &up {
-        Some(stack) if global.nats.is_none() => stack.url.clone(),
-        _ => server_url(global, config)?,
+        Some(stack) => url_of(global, config, stack)?,
+        None => server_url(global, config)?,
     };
     let global = Global {
         nats: Some(url.clone()),
         ..global.clone()
     };
     let connected = connect(&global, config, Role::Client, COMMAND_PATIENCE).await;
+    let left_over = left_over(&directory);
     let status = match connected {
         Ok(client) => {
             let observer = connect(&global, config, Role::Observer, COMMAND_PATIENCE)
                 .await
                 .ok();
-            look(up, url, Client::new(client.clone()), client, observer).await
+            let seen = look(url, Client::new(client.clone()), client, observer).await;
+            Status {
+                up,
+                left_over,
+                ..seen
+            }
         }
-        Err(failure) if up.is_none() => return Err(failure),
+        Err(failure) if up.is_none() && left_over.is_empty() => return Err(failure),
         Err(_unreachable) => Status {
             up,
+            left_over,
             ..Status::default()
         },
     };
@@ -103,13 +114,7 @@ pub(crate) async fn status(global: &Global, config: &Config) -> Result<(), Failu
     ))
 }
 
-async fn look(
-    up: Option<board::Stack>,
-    url: String,
-    client: Client,
-    bus: Bus,
-    observer: Option<Bus>,
-) -> Status {
+async fn look(url: String, client: Client, bus: Bus, observer: Option<Bus>) -> Status {
     let agents = client.agents(&AgentsRequest::default()).await;
     let agents = agents.map(|reply| reply.items).unwrap_or_default();
     let runs = count_runs(&bus).await;
@@ -124,12 +129,16 @@ async fn look(
         waiting = what_waits(observer, &agents, &streams, runs.as_ref()).await;
     }
     Status {
-        up,
-        server: Some(format!("{url}, nats-server {}", bus.server_version())),
+        server: Some(format!(
+            "{}, nats-server {}",
+            without_credentials(&url),
+            bus.server_version()
+        )),
         agents,
         streams,
         runs,
         waiting,
+        ..Status::default()
     }
 }
 
@@ -229,6 +238,11 @@ fn show(status: &Status) {
             coarse(now.since(up.started_at))
         ));
     }
+    for left in &status.left_over {
+        output::data(&format!(
+            "left over by a `swarm up` that was killed: {left}; `swarm down` ends it"
+        ));
+    }
     match &status.server {
         Some(server) => output::data(&format!("server {server}")),
         None => output::data("the NATS server does not answer"),
@@ -315,7 +329,6 @@ fn child_state(child: &Process, card: Option<&Card>) -> String {
         (State::Running, Some(card)) => card_state(card),
         (State::Running, None) => "running".to_owned(),
         (State::Restarting, _) => "restarting".to_owned(),
-        (State::Ended, _) => "ended".to_owned(),
     }
 }
 

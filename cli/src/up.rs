@@ -1,8 +1,10 @@
 //! `swarm up`: starts what is missing, keeps it running, and stops what it started.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use swarm_bus::connection::without_credentials;
 use swarm_bus::{Bus, Role};
 use swarm_client::Client;
 use swarm_protocol::endpoint::AgentsRequest;
@@ -10,10 +12,10 @@ use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, Code, Submission};
 use tokio::time::Instant;
 
-use crate::args::{Global, Simulate, UpArgs};
+use crate::args::{Global, LogFormat, Simulate, UpArgs};
 use crate::config::{Config, Loaded};
 use crate::connect::{connect, server_url};
-use crate::exit::{FAILED, Failure, INTERRUPTED, UNREACHABLE};
+use crate::exit::{Failure, INTERRUPTED, UNREACHABLE};
 use crate::output::{self, Format};
 use crate::roles::{model_of, parse_hosts};
 use crate::{data_dir, signals, watch};
@@ -22,15 +24,17 @@ pub(crate) mod board;
 mod child;
 mod detach;
 mod home;
+mod leash;
 mod server;
 mod simulator;
 
 use board::Board;
-use child::{Child, Children};
+use child::{Child, Children, Supervision};
 use home::Home;
 
 pub(crate) use detach::{detach, down};
 pub(crate) use home::holder;
+pub(crate) use leash::Left;
 
 /// The whole team is waited for this long.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +48,7 @@ struct Team<'a> {
     loaded: &'a Loaded,
     url: String,
     home: Home,
-    board: Board,
+    supervision: Supervision,
     children: Children,
     /// Settings for the children's environment.
     environment: Vec<(String, String)>,
@@ -54,15 +58,23 @@ struct Team<'a> {
 
 /// Starts the stack, and runs until Ctrl-C or, with `--run`, until that run has ended.
 pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result<(), Failure> {
-    let home = Home::open(&data_dir::path()?)?;
+    check_control(&args)?;
+    let data_dir = data_dir::path()?;
+    let home = Home::open(&data_dir)?;
+    let drain = loaded.config.runs.drain.0;
+    end_left_over(&data_dir, drain).await?;
     let url = server_url(global, &loaded.config)?;
-    let board = Board::new(home.join(board::FILE), url.clone());
+    let supervision = Supervision {
+        board: Board::new(home.join(board::FILE), without_credentials(&url)),
+        data_dir,
+        log: global.log,
+    };
     let mut team = Team {
         global,
         loaded,
         url,
         home,
-        board,
+        supervision,
         children: Children::default(),
         environment: Vec::new(),
         one_run: args.run.is_some(),
@@ -77,9 +89,40 @@ pub(crate) async fn up(global: &Global, loaded: &Loaded, args: UpArgs) -> Result
             })
         }
     };
-    team.children.stop(loaded.config.runs.drain.0).await;
-    team.board.clear();
+    team.children.stop(drain).await;
+    team.supervision.board.clear();
     ended
+}
+
+/// The simulator shows what it was asked to whoever reaches it.
+fn check_control(args: &UpArgs) -> Result<(), Failure> {
+    let control = args.simulator.simulate_control;
+    if control.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--simulate-control {control} is open to other machines, and nobody is asked who he is: take 127.0.0.1"
+    )))
+}
+
+/// The children that live in a data directory that nobody holds.
+pub(crate) fn left_over(data_dir: &Path) -> Vec<Left> {
+    match holder(data_dir) {
+        Some(_pid) => Vec::new(),
+        None => leash::living(data_dir),
+    }
+}
+
+/// A server that nobody supervises is as good as one more crash: it is ended, and started anew with what it stored.
+async fn end_left_over(data_dir: &Path, drain: Duration) -> Result<(), Failure> {
+    let left = leash::living(data_dir);
+    for left in &left {
+        tracing::warn!(%left, "left over by a `swarm up` that was killed, and ended now");
+    }
+    let ending = tokio::task::spawn_blocking(move || leash::end(left, drain));
+    ending
+        .await
+        .map_err(|error| Failure::from(anyhow::Error::from(error)))
 }
 
 impl Team<'_> {
@@ -101,14 +144,14 @@ impl Team<'_> {
         } else {
             ""
         };
-        self.board.change(|stack| stack.ready = true);
+        self.supervision.board.change(|stack| stack.ready = true);
         output::note(&format!(
             "swarm is ready on {}{about}; Ctrl-C stops it",
-            self.url
+            without_credentials(&self.url)
         ));
         match &args.run {
-            Some(task) => self.run_one(&client, task, args.agents.clone()).await,
-            None => self.children.supervise().await,
+            Some(task) => run_one(&client, task, args.agents.clone()).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -118,10 +161,11 @@ impl Team<'_> {
             // Roles started here find the passwords; a role started by hand reads the file.
             self.environment.push((name.clone(), value.clone()));
         }
-        if server::is_listening(&self.url).await {
-            tracing::info!(url = self.url, "using the NATS server that is there");
+        if server::is_there(&self.url).await? {
+            let url = without_credentials(&self.url);
+            tracing::info!(url, "using the NATS server that is there");
         } else {
-            let child = server::start(&self.home, &self.url, &self.board)?;
+            let child = server::start(&self.home, &self.url, &self.supervision)?;
             self.children.add(child);
         }
         self.connect_as_coordinator().await.map(drop)
@@ -156,10 +200,12 @@ impl Team<'_> {
             .keys()
             .filter_map(|agent| model_of(&self.loaded.config, agent));
         let (child, host) =
-            simulator::start(&self.home, &args.simulator, models, &self.board).await?;
+            simulator::start(&self.home, &args.simulator, models, &self.supervision).await?;
         tracing::warn!(host, "using simulated models: no real model will answer");
         self.children.add(child);
-        self.board.change(|stack| stack.simulated = true);
+        self.supervision
+            .board
+            .change(|stack| stack.simulated = true);
         self.environment
             .push(("SWARM_OLLAMA_HOSTS".to_owned(), format!("[\"{host}\"]")));
         Ok(true)
@@ -190,14 +236,21 @@ impl Team<'_> {
         }
         command
             .args(arguments)
-            .arg("--nats")
-            .arg(&self.url)
+            // Not an argument: anybody may read those, and a password may stand in it.
+            .env("NATS_URL", &self.url)
             .stdin(Stdio::piped());
+        command.args(self.verbosity());
+        if self.global.log == LogFormat::Json {
+            command.arg("--log=json");
+        }
         if let Some(file) = &self.loaded.file {
             command.arg("--config").arg(file);
         }
         if let Some(creds) = &self.global.creds {
             command.arg("--creds").arg(creds);
+        }
+        if let Some(context) = &self.global.context {
+            command.arg("--context").arg(context);
         }
         self.home.forget_passwords(&mut command);
         // One address for all of them would serve the first alone.
@@ -210,9 +263,16 @@ impl Team<'_> {
         command
             .envs(visible.map(|(name, value)| (name, value)))
             .env(signals::SUPERVISED, "1");
-        let child = Child::start(name, command, &self.board)?;
+        let child = Child::start(name, command, &self.supervision)?;
         self.children.add(child);
         Ok(())
+    }
+
+    /// Roles say as much as `up` does.
+    fn verbosity(&self) -> Vec<&'static str> {
+        let verbose = std::iter::repeat_n("--verbose", usize::from(self.global.verbose));
+        let quiet = self.global.quiet.then_some("--quiet");
+        verbose.chain(quiet).collect()
     }
 
     /// Waits until a coordinator answers and every agent shows its card.
@@ -249,28 +309,24 @@ impl Team<'_> {
             died = self.children.first_death() => Err(died),
         }
     }
+}
 
-    async fn run_one(
-        &mut self,
-        client: &Client,
-        task: &str,
-        agents: Option<Vec<AgentName>>,
-    ) -> Result<(), Failure> {
-        let submission = Submission {
-            agents,
-            ..Submission::of_task(task)
-        };
-        submission.check().map_err(|error| Failure {
-            code: crate::exit::USAGE,
-            error: Some(error),
-        })?;
-        let run = swarm_protocol::RunId::random();
-        client.submit(run, &submission, None).await?;
-        tokio::select! {
-            ended = watch::to_the_end(client, run, Format::Text) => ended,
-            died = self.children.supervise() => died.and(Err(Failure::silent(FAILED))),
-        }
-    }
+async fn run_one(
+    client: &Client,
+    task: &str,
+    agents: Option<Vec<AgentName>>,
+) -> Result<(), Failure> {
+    let submission = Submission {
+        agents,
+        ..Submission::of_task(task)
+    };
+    submission.check().map_err(|error| Failure {
+        code: crate::exit::USAGE,
+        error: Some(error),
+    })?;
+    let run = swarm_protocol::RunId::random();
+    client.submit(run, &submission, None).await?;
+    watch::to_the_end(client, run, Format::Text).await
 }
 
 /// Whether a host is reachable that has every model of the team.

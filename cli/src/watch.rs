@@ -129,7 +129,7 @@ fn end_rest(progress: &mut Progress, result: &RunResult) {
         }
     }
     if result.status == RunState::Completed {
-        progress.end_all(AnswerStatus::Completed, "done");
+        progress.end_all();
     }
 }
 

@@ -187,7 +187,7 @@ fn ask_reply(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outg
         match Outgoing::json(inbox, &body, trace) {
             Ok(message) => with_error(message, &error),
             Err(error) => {
-                tracing::error!(%error, "an answer could not be written as JSON");
+                tracing::error!(%error, run = %result.run, "an answer could not be written as JSON");
                 return None;
             }
         }

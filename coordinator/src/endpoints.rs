@@ -128,3 +128,26 @@ async fn route(shared: Arc<Shared>, call: Call) {
         other => tracing::error!(endpoint = other, "no such endpoint"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use swarm_protocol::subjects::catalog::{self, Travels};
+
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_what_is_listed() {
+        let served = ENDPOINTS.iter().map(|endpoint| endpoint.subject.to_owned());
+        // Discovery, which every micro service answers.
+        let listed = catalog::ALL.iter().filter(|subject| {
+            subject.travels == Travels::Request && !subject.pattern.starts_with("$SRV.")
+        });
+        let listed = listed.map(|subject| subject.pattern.replace("<target>", ">"));
+        assert_eq!(
+            served.collect::<BTreeSet<_>>(),
+            listed.collect::<BTreeSet<_>>()
+        );
+    }
+}

@@ -11,6 +11,7 @@ use swarm_protocol::subjects::{self, Leaf};
 use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{Code, ErrorBody};
 use swarm_workflow::Input;
+use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::runs::{Outcome, TransitionError, cause_of};
@@ -45,7 +46,14 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut delivery: Delivery) {
         }
         Err(Undecided::Wrong(error)) => return bury(delivery, &error).await,
     };
-    match shared.task_ended(&entry, &delivery).await {
+    let agent = entry.body.answer().map(|answer| answer.agent.as_str());
+    // Of the highest level, so that whatever is logged says which run it is about.
+    let span = tracing::error_span!("journal", run = %entry.run, task = %entry.task, agent);
+    move_on(&shared, &entry, delivery).instrument(span).await;
+}
+
+async fn move_on(shared: &Shared, entry: &Entry, delivery: Delivery) {
+    match shared.task_ended(entry, &delivery).await {
         Ok(()) => delivery.ack().await,
         // Such a run is set aside: its entries stay where they are, and nobody else waits for them.
         Err(error @ TransitionError::Log { .. }) => {
@@ -53,7 +61,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut delivery: Delivery) {
             delivery.ack().await;
         }
         Err(error) => {
-            tracing::warn!(run = %entry.run, task = %entry.task, error = chain(&error), "an entry is put off");
+            tracing::warn!(error = chain(&error), "an entry is put off");
             let newer = matches!(error, TransitionError::Newer { .. });
             let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
             delivery.retry(pause).await;
@@ -86,15 +94,29 @@ fn decode(delivery: &Delivery) -> Result<Option<Entry>, Undecided> {
 }
 
 async fn bury(delivery: Delivery, error: &ErrorBody) {
-    tracing::warn!(%error, subject = delivery.subject(), "set aside as a dead letter");
-    let context = subjects::parse_journal(delivery.subject()).map_or_else(
-        DeadContext::default,
-        |(run, task, _)| DeadContext {
-            run: Some(run),
-            task: Some(task),
+    let (run, task) = subjects::parse_journal(delivery.subject())
+        .map(|(run, task, _)| (run, task))
+        .unzip();
+    let span = tracing::error_span!(
+        "journal",
+        run = run.as_ref().map(tracing::field::display),
+        task = task.as_ref().map(tracing::field::display),
+    );
+    set_aside(
+        delivery,
+        error,
+        DeadContext {
+            run,
+            task,
             attempt: None,
         },
-    );
+    )
+    .instrument(span)
+    .await;
+}
+
+async fn set_aside(delivery: Delivery, error: &ErrorBody, context: DeadContext) {
+    tracing::warn!(%error, subject = delivery.subject(), "set aside as a dead letter");
     if let Err(error) = delivery
         .dead_letter(subjects::dead_inbox(), error, context)
         .await
@@ -122,12 +144,15 @@ impl Shared {
             Outcome::Ignored(Some(state)) if state.is_deleted() => {
                 let journals = subjects::journals_of(entry.run);
                 if let Err(error) = self.bus.purge_runs(&journals).await {
-                    tracing::warn!(run = %entry.run, error = chain(&error), "the journals of a deleted run were left");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the journals of a deleted run were left"
+                    );
                 }
             }
             Outcome::Ignored(_) => {
                 let repeated = self.repeat_effects(entry.run, &cause, trace).await?;
-                tracing::debug!(run = %entry.run, task = %entry.task, repeated, "an end that was known");
+                tracing::debug!(repeated, "an end that was known");
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use swarm_bus::connection::RequestError;
 use swarm_bus::gate::{self, Gate};
+use swarm_bus::inspect::Clock;
 use swarm_bus::service::Service;
 use swarm_bus::topology::{self, Settings, TopologyError};
 use swarm_bus::watch::WatchError;
@@ -45,6 +46,9 @@ use team::Roster;
 
 /// Transitions that one coordinator works on at once, of submissions and of journals each.
 const SLOTS: usize = 64;
+
+/// With a clock that is further from the server's, deadlines would end runs that have only begun.
+const WORST_CLOCK: Duration = Duration::from_secs(60);
 
 /// What a coordinator is configured with.
 #[derive(Debug, Clone)]
@@ -81,6 +85,9 @@ pub enum CoordinatorError {
     /// The runs cannot be watched.
     #[error("the runs cannot be watched")]
     Watch(#[from] WatchError),
+    /// This machine and the server disagree about the time.
+    #[error("{0}; set the clock of the machine that is wrong, `timedatectl set-ntp true`")]
+    Clock(Clock),
 }
 
 /// A coordinator that is ready to run.
@@ -112,6 +119,7 @@ impl Coordinator {
     pub async fn start(bus: Bus, options: Options) -> Result<Self, CoordinatorError> {
         let (swarm_id, report) = bus.apply_topology(&options.topology).await?;
         log_report(&report);
+        check_clock(&bus).await?;
         for agent in &options.agents {
             log_report(&bus.apply_work_consumer(agent, &options.topology).await?);
         }
@@ -218,6 +226,17 @@ where
         shutdown.stop.cancel();
     }
     worked
+}
+
+async fn check_clock(bus: &Bus) -> Result<(), CoordinatorError> {
+    match bus.compare_clocks().await? {
+        Some(clock) if clock.apart > WORST_CLOCK => Err(CoordinatorError::Clock(clock)),
+        Some(clock) if !clock.is_in_step() => {
+            tracing::warn!("{clock}");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn log_report(report: &topology::Report) {

@@ -13,6 +13,7 @@ use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
 use swarm_workflow::{Input, State, Submit};
+use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::journals::NEWER_PAUSE;
@@ -78,18 +79,29 @@ fn bad_run_id() -> ErrorBody {
 pub(crate) async fn accept(shared: Arc<Shared>, mut delivery: Delivery) {
     delivery.keep_alive(topology::SIGN_OF_LIFE);
     let trace = delivery.trace();
-    let position = delivery.position().clone();
     let identity = identify(
         delivery.header(headers::RUN_ID),
         delivery.header(headers::MESSAGE_ID),
         shared.swarm_id,
-        position.seq,
+        delivery.position().seq,
     );
+    // Of the highest level, so that whatever is logged says which run it is about.
+    let span = tracing::error_span!("submission", run = %identity.run);
+    take(&shared, delivery, identity, trace)
+        .instrument(span)
+        .await;
+}
+
+async fn take(shared: &Arc<Shared>, delivery: Delivery, identity: Identity, trace: TraceParent) {
     let run = identity.run;
-    let submit = read(&delivery, identity.problem, position.stored_at);
+    let position = delivery.position();
     let cause = submission_cause(position.seq);
+    let submit = read(&delivery, identity.problem, position.stored_at);
     if let Err(error) = shared.learn_strangers(&submit).await {
-        tracing::warn!(%run, error = chain(&error), "a submission is put off: work consumers could not be listed");
+        tracing::warn!(
+            error = chain(&error),
+            "a submission is put off: work consumers could not be listed"
+        );
         return delivery.retry(TROUBLE_PAUSE).await;
     }
     let team = shared.roster.team();
@@ -108,15 +120,15 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut delivery: Delivery) {
     match settled {
         Ok(Repeated::Done) => delivery.ack().await,
         Ok(Repeated::Join(inbox)) => {
-            join(&shared, run, inbox, trace);
+            join(shared, run, inbox, trace);
             delivery.ack().await;
         }
         Ok(Repeated::Conflict(problem)) => {
-            refuse(&shared, delivery, run, &problem, submit.reply.as_deref()).await
+            refuse(shared, delivery, run, &problem, submit.reply.as_deref()).await
         }
         Err(error @ TransitionError::Log { .. }) => {
             refuse(
-                &shared,
+                shared,
                 delivery,
                 run,
                 &error.to_body(),
@@ -125,7 +137,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut delivery: Delivery) {
             .await;
         }
         Err(error) => {
-            tracing::warn!(%run, error = chain(&error), "a submission is put off");
+            tracing::warn!(error = chain(&error), "a submission is put off");
             let newer = matches!(error, TransitionError::Newer { .. });
             let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
             delivery.retry(pause).await;
@@ -200,7 +212,7 @@ async fn refuse(
     problem: &ErrorBody,
     reply: Option<&str>,
 ) {
-    tracing::warn!(%run, %problem, "a submission was refused");
+    tracing::warn!(%problem, "a submission was refused");
     if let Some(inbox) = reply {
         shared.reply_error(inbox, problem, delivery.trace()).await;
         return delivery.ack().await;

@@ -8,6 +8,7 @@ use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::error::chain;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{RunId, Timestamp};
+use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::runs::TransitionError;
@@ -47,7 +48,9 @@ async fn sweep(shared: &Shared, swept: &mut HashMap<RunId, u64>) {
         if swept.contains_key(&run) || Timestamp::now().since(entry.stored.at) < UNCONFIRMED {
             continue;
         }
-        match shared.confirm(run).await {
+        let confirming = shared.confirm(run);
+        let span = tracing::error_span!("sweep", %run);
+        match confirming.instrument(span).await {
             Ok(()) => {
                 swept.insert(run, entry.seq);
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use swarm_protocol::Code;
+
 /// Why a model gave no answer. No text in here holds credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -79,31 +81,22 @@ impl ChatError {
     /// Whether the same request may succeed later, unchanged.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::Connect { .. }
-            | Self::FirstToken { .. }
-            | Self::Stalled { .. }
-            | Self::Busy { .. }
-            | Self::MidStream { .. }
-            | Self::NoDone
-            | Self::BadFrame { .. } => true,
-            Self::Http { status, .. } => *status >= 500,
-            Self::ModelNotFound { .. } | Self::Cloud { .. } | Self::Request { .. } => false,
-        }
+        self.code().retryable()
     }
 
     /// The stable code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> Code {
         match self {
-            Self::Connect { .. } => "SW-MODEL-UNREACHABLE",
-            Self::FirstToken { .. } => "SW-MODEL-TIMEOUT",
-            Self::Stalled { .. } => "SW-MODEL-STALLED",
-            Self::ModelNotFound { .. } => "SW-MODEL-MISSING",
-            Self::Busy { .. } => "SW-MODEL-BUSY",
-            Self::Http { .. } | Self::Request { .. } => "SW-MODEL-HTTP",
-            Self::MidStream { .. } | Self::NoDone | Self::BadFrame { .. } => "SW-MODEL-BROKEN",
-            Self::Cloud { .. } => "SW-MODEL-CLOUD",
+            Self::Connect { .. } => Code::ModelUnreachable,
+            Self::FirstToken { .. } => Code::ModelTimeout,
+            Self::Stalled { .. } => Code::ModelStalled,
+            Self::ModelNotFound { .. } => Code::ModelMissing,
+            Self::Busy { .. } => Code::ModelBusy,
+            Self::Http { status, .. } if *status >= 500 => Code::ModelHttp,
+            Self::Http { .. } | Self::Request { .. } => Code::ModelRefused,
+            Self::MidStream { .. } | Self::NoDone | Self::BadFrame { .. } => Code::ModelBroken,
+            Self::Cloud { .. } => Code::ModelCloud,
         }
     }
 }
@@ -159,7 +152,7 @@ mod tests {
             ),
             (
                 http(499),
-                "SW-MODEL-HTTP",
+                "SW-MODEL-REFUSED",
                 false,
                 "the host answered 499: x",
             ),
@@ -190,7 +183,7 @@ mod tests {
             ),
             (
                 ChatError::Request { detail: text() },
-                "SW-MODEL-HTTP",
+                "SW-MODEL-REFUSED",
                 false,
                 "the request cannot be made: x",
             ),
@@ -198,7 +191,7 @@ mod tests {
         for (error, code, retryable, display) in table {
             assert_eq!(
                 (
-                    error.code(),
+                    error.code().as_str(),
                     error.is_retryable(),
                     error.to_string().as_str()
                 ),

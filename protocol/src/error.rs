@@ -47,10 +47,10 @@ impl ErrorBody {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident $text:literal $status:literal $retryable:literal,)*) => {
+    ($($(#[doc = $happened:literal])+ $name:ident $text:literal $status:literal $retryable:ident $mend:literal,)*) => {
         /// The stable error codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $($(#[doc = $happened])+ $name,)* }
 
         impl Code {
             /// Every code.
@@ -71,69 +71,93 @@ macro_rules! codes {
             /// Whether the same request may succeed later, unchanged.
             #[must_use]
             pub const fn retryable(self) -> bool {
-                match self { $(Self::$name => $retryable,)* }
+                match self { $(Self::$name => codes!($retryable),)* }
+            }
+
+            /// What happened, in a sentence for a person.
+            #[must_use]
+            pub const fn happened(self) -> &'static str {
+                match self { $(Self::$name => concat!($($happened),+).trim_ascii_start(),)* }
+            }
+
+            /// What to do about it, with the command that mends it where there is one.
+            #[must_use]
+            pub const fn mend(self) -> &'static str {
+                match self { $(Self::$name => $mend,)* }
             }
         }
     };
+    (retryable) => { true };
+    (lasting) => { false };
 }
 
 codes! {
-    /// The payload is empty or blank.
-    Empty "SW-EMPTY" 400 false,
-    /// The payload is no UTF-8, or holds control characters.
-    Encoding "SW-ENCODING" 400 false,
-    /// The payload begins with `{` and is no JSON.
-    Json "SW-JSON" 400 false,
-    /// A field is missing, of the wrong type, or out of range.
-    Field "SW-FIELD" 400 false,
-    /// The target of the submission is no valid name.
-    Target "SW-TARGET" 400 false,
-    /// The header `Swarm-Run-Id` is no UUID.
-    RunId "SW-RUN-ID" 400 false,
-    /// The wire version is not supported.
-    Version "SW-VERSION" 400 false,
+    /// The task is empty or blank.
+    Empty "SW-EMPTY" 400 lasting "Send a text, or JSON with a `task`.",
+    /// The payload is not UTF-8, or holds control characters.
+    Encoding "SW-ENCODING" 400 lasting "Send UTF-8 without control characters other than tab and newline.",
+    /// The payload begins with `{` and is not the JSON that was expected.
+    Json "SW-JSON" 400 lasting "Mend the JSON where the message says. A text that begins with `{` goes as `{\"task\": …}`; the `nats` CLI expands `{{` unless `--force-stdin` is given.",
+    /// A field or an argument is missing, of the wrong type, or out of range; also a mistake in the configuration.
+    Field "SW-FIELD" 400 lasting "Correct what `field` or the message names. For the configuration: `swarm config check`.",
+    /// The target in the subject of a submission is no name of an agent.
+    Target "SW-TARGET" 400 lasting "Publish to `swarm.submit.<agent>`, one token of `a-z 0-9 _ -`. `swarm agents list` names agents.",
+    /// The header `Swarm-Run-Id` is no UUID. The run has another id, derived from its place in the inbox.
+    RunId "SW-RUN-ID" 400 lasting "Send a UUID, or leave the header out.",
     /// The request names no run.
-    RunRef "SW-RUN-REF" 400 false,
-    /// No agent or workflow of this name is known.
-    AgentUnknown "SW-AGENT-UNKNOWN" 404 false,
+    RunRef "SW-RUN-REF" 400 lasting "Give an id, 8 or more of its first characters, a ticket, or `seq:17`. `swarm runs list` shows runs.",
+    /// No agent of this name is configured, and none has ever run.
+    AgentUnknown "SW-AGENT-UNKNOWN" 404 lasting "Correct the name: `swarm agents list`, `swarm config show`. For a new agent: add it to `swarm.yaml` and restart the coordinators, or start it with `swarm agent <name>`.",
     /// No workflow of this name is stored.
-    WorkflowUnknown "SW-WORKFLOW-UNKNOWN" 404 false,
-    /// No such run.
-    RunUnknown "SW-RUN-UNKNOWN" 404 false,
-    /// Several runs begin with this prefix.
-    RunAmbiguous "SW-RUN-AMBIGUOUS" 409 false,
+    WorkflowUnknown "SW-WORKFLOW-UNKNOWN" 404 lasting "Name `agents` instead: there are no workflows yet.",
+    /// No such run. It may have been deleted, or be older than `runs.retention`.
+    RunUnknown "SW-RUN-UNKNOWN" 404 lasting "`swarm runs list` shows the runs that are kept. A ticket names a run only when it has been accepted: ask again.",
+    /// Several runs begin with these characters.
+    RunAmbiguous "SW-RUN-AMBIGUOUS" 409 lasting "Give more of the id.",
     /// The run has not ended yet.
-    RunOpen "SW-RUN-OPEN" 409 true,
-    /// The run has ended otherwise.
-    RunEnded "SW-RUN-ENDED" 409 false,
-    /// The same id came with other content.
-    Conflict "SW-CONFLICT" 409 false,
-    /// Another kind of agent has this name.
-    AgentConflict "SW-AGENT-CONFLICT" 409 false,
-    /// As many agent instances are live as may be.
-    TooManyAgents "SW-TOO-MANY-AGENTS" 429 true,
-    /// Too large.
-    TooLarge "SW-TOO-LARGE" 413 false,
-    /// A reply subject that is no inbox.
-    ReplySubject "SW-REPLY-SUBJECT" 403 false,
-    /// Too few agents answered.
-    TooFewAnswers "SW-TOO-FEW-ANSWERS" 500 true,
-    /// The aggregating step failed.
-    Aggregate "SW-AGGREGATE" 500 true,
-    /// Canceled on request.
-    Canceled "SW-CANCELED" 409 false,
+    RunOpen "SW-RUN-OPEN" 409 retryable "Wait: `swarm runs watch <run>`, or `swarm.result` with a `wait`. Before a delete: `swarm runs cancel <run>`.",
+    /// The run has ended otherwise than the command wants.
+    RunEnded "SW-RUN-ENDED" 409 lasting "Nothing: `swarm runs show <run>` has its result.",
+    /// The same id came with other content, or with that of a run that was deleted.
+    Conflict "SW-CONFLICT" 409 lasting "Use another `Swarm-Run-Id` or `Nats-Msg-Id`, or none.",
+    /// As many agent instances are live as `mcp.max_agents` allows.
+    TooManyAgents "SW-TOO-MANY-AGENTS" 429 retryable "Stop some, or raise `mcp.max_agents` and restart the coordinators. `swarm agents list` shows them.",
+    /// A submission, an answer or a result is larger than what is kept.
+    TooLarge "SW-TOO-LARGE" 413 lasting "Send less, or ask for less: the message names size and limit.",
+    /// Fewer agents answered than `min_answers`.
+    TooFewAnswers "SW-TOO-FEW-ANSWERS" 500 retryable "Mend what the answers in `swarm runs show <run> --output json` name, then submit again.",
+    /// The run was canceled on request.
+    Canceled "SW-CANCELED" 409 lasting "Nothing. Submit it again to have it done.",
     /// A deadline passed.
-    Deadline "SW-DEADLINE" 500 true,
+    Deadline "SW-DEADLINE" 500 retryable "`swarm runs explain <run>` shows where the time went. Raise `runs.deadlines`, or take a smaller model.",
+    /// No Ollama host answers.
+    ModelUnreachable "SW-MODEL-UNREACHABLE" 500 retryable "Start `ollama serve` there, or name another host in `ollama.hosts`. `swarm doctor` asks every host.",
+    /// The host took the request and did not begin to answer. It may be loading the model, or be busy.
+    ModelTimeout "SW-MODEL-TIMEOUT" 500 retryable "`ollama ps` on the host shows what it is busy with. Take a smaller model, or a lower `ollama.parallel`.",
+    /// The answer began and did not go on.
+    ModelStalled "SW-MODEL-STALLED" 500 retryable "Look at the host: `ollama ps`, its log, its memory.",
+    /// The host does not have the model.
+    ModelMissing "SW-MODEL-MISSING" 500 lasting "`ollama pull <model>` on the host. `swarm doctor` lists all that are missing.",
+    /// The host takes no more requests now.
+    ModelBusy "SW-MODEL-BUSY" 500 retryable "Lower `ollama.parallel`, add a host to `ollama.hosts`, or raise `OLLAMA_NUM_PARALLEL` there.",
+    /// The host failed with a status of 500 or more.
+    ModelHttp "SW-MODEL-HTTP" 500 retryable "The message has the host's words; its log has more.",
+    /// The host refused the request, or it cannot be put into the format of the API.
+    ModelRefused "SW-MODEL-REFUSED" 500 lasting "The message has the host's words. `swarm doctor` looks at hosts and models.",
+    /// The answer broke off, or is not in the format of the API.
+    ModelBroken "SW-MODEL-BROKEN" 500 retryable "Look at the host's log; a newer Ollama may help.",
+    /// The model runs in a cloud. Prompts do not leave the machines of the swarm.
+    ModelCloud "SW-MODEL-CLOUD" 500 lasting "Name a local model in `agents.<name>.model`, and `ollama pull` it.",
     /// The model gave an empty answer.
-    EmptyAnswer "SW-MODEL-EMPTY" 500 true,
-    /// A message cannot be read.
-    Undecodable "SW-UNDECODABLE" 400 false,
-    /// A run's log cannot be folded; the run is set aside.
-    Log "SW-LOG" 500 false,
-    /// The coordinator is not ready, or the stream cannot store now.
-    Unavailable "SW-UNAVAILABLE" 503 true,
+    EmptyAnswer "SW-MODEL-EMPTY" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
+    /// A message in a stream cannot be read. It is a dead letter.
+    Undecodable "SW-UNDECODABLE" 400 lasting "`swarm doctor` counts dead letters. Find out who wrote it; in a swarm of several versions, upgrade the older processes.",
+    /// The log of a run cannot be read as one. The run is set aside, no other is touched.
+    Log "SW-LOG" 500 lasting "Submit the task again. `swarm runs explain <run>` says what is wrong with the log; keep it for a report.",
+    /// Nothing answers, or nothing can be stored now: no NATS server, no coordinator, or a stream that is full.
+    Unavailable "SW-UNAVAILABLE" 503 retryable "`swarm status`, then `swarm doctor`: they name what is down or full. `swarm up` starts what is missing.",
     /// Something went wrong inside.
-    Internal "SW-INTERNAL" 500 true,
+    Internal "SW-INTERNAL" 500 retryable "Ask again; if it stays so, report it with the message and the log at `-v`.",
 }
 
 /// An error with its causes, in one line: each says its own layer only.
@@ -166,6 +190,10 @@ mod tests {
                 [400, 403, 404, 409, 413, 429, 500, 503].contains(&code.status()),
                 "{code:?}"
             );
+            for sentence in [code.happened(), code.mend()] {
+                assert!(sentence.ends_with('.'), "{code:?}: {sentence:?}");
+                assert_eq!(sentence, sentence.trim(), "{code:?}");
+            }
         }
         assert_eq!(ErrorBody::new(Code::Conflict, "x").status(), 409);
     }

@@ -4,6 +4,8 @@
 
 use crate::ids::{AgentName, InstanceId, RunId, TaskId};
 
+pub mod catalog;
+
 /// Submissions without a target.
 pub const SUBMIT: &str = "swarm.submit";
 /// Submissions with a target; more tokens than one are captured too, and rejected.

@@ -3,17 +3,21 @@
 //!
 //! Nothing here sleeps for a time that should be long enough: everything waits for a condition, under a deadline.
 
+pub mod home;
 pub mod nats_cli;
 pub mod ollama;
 pub mod process;
+pub mod reference;
 pub mod server;
 pub mod sim;
+pub mod skewed;
 pub mod stack;
 pub mod tools;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub use home::Home;
 pub use process::Process;
 pub use server::Server;
 pub use sim::Sim;

@@ -22,6 +22,7 @@ pub const USERS: [&str; 6] = [
 pub struct Server {
     process: Process,
     folder: PathBuf,
+    configuration: PathBuf,
     port: u16,
 }
 
@@ -43,10 +44,25 @@ pub fn password_variable(user: &str) -> (String, String) {
 impl Server {
     /// Starts one that keeps its store in `folder`.
     pub async fn start(folder: &Path) -> Self {
-        let (process, port) = launch(folder, "-1").await;
+        Self::start_as(folder, tools::repository().join("nats.conf")).await
+    }
+
+    /// Starts one whose configuration differs: `change` gets the text of `nats.conf`.
+    pub async fn start_changed(folder: &Path, change: impl FnOnce(&str) -> String) -> Self {
+        let text = std::fs::read_to_string(tools::repository().join("nats.conf")).unwrap();
+        let changed = change(&text);
+        assert_ne!(text, changed);
+        let file = folder.join("changed-nats.conf");
+        std::fs::write(&file, changed).unwrap();
+        Self::start_as(folder, file).await
+    }
+
+    async fn start_as(folder: &Path, configuration: PathBuf) -> Self {
+        let (process, port) = launch(folder, &configuration, "-1").await;
         Self {
             process,
             folder: folder.to_path_buf(),
+            configuration,
             port,
         }
     }
@@ -71,7 +87,8 @@ impl Server {
     /// Kills it at once and starts it again on the same port and store.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill_9();
-        let (process, port) = launch(&self.folder, &self.port.to_string()).await;
+        let (process, port) =
+            launch(&self.folder, &self.configuration, &self.port.to_string()).await;
         assert_eq!(port, self.port);
         self.process = process;
     }
@@ -106,13 +123,11 @@ impl Server {
     }
 }
 
-async fn launch(folder: &Path, port: &str) -> (Process, u16) {
+async fn launch(folder: &Path, configuration: &Path, port: &str) -> (Process, u16) {
     let ports = folder.join("ports");
     std::fs::create_dir_all(&ports).unwrap();
     let mut command = Command::new(tools::installed("nats-server"));
-    command
-        .arg("--config")
-        .arg(tools::repository().join("nats.conf"));
+    command.arg("--config").arg(configuration);
     command
         .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"])
         .arg(&ports);

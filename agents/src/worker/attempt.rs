@@ -90,10 +90,14 @@ pub(super) async fn work_on(shared: Arc<Shared>, mut delivery: Delivery) {
     });
     let agent = work.agent.to_string();
     metrics::counter!(names::ATTEMPTS, "agent" => agent.clone()).increment(1);
-    let span = tracing::info_span!("attempt", agent, %run, %task, attempt, delivery = delivery.position().delivery);
-    span.in_scope(|| tracing::debug!("took work"));
-    let settling = Attempt::new(&shared, work, &delivery).settle();
-    match settling.instrument(span).await {
+    // Of the highest level, so that whatever is logged says which run it is about.
+    let span = tracing::error_span!("attempt", agent, %run, %task, attempt, delivery = delivery.position().delivery);
+    take(&shared, work, delivery).instrument(span).await;
+}
+
+async fn take(shared: &Shared, work: Work, delivery: Delivery) {
+    tracing::debug!("took work");
+    match Attempt::new(shared, work, &delivery).settle().await {
         Settlement::Ack => delivery.ack().await,
         Settlement::Abandon => delivery.abandon(),
         Settlement::Retry(after) => delivery.retry(after).await,
@@ -127,8 +131,9 @@ fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, Undecided> {
 }
 
 async fn bury(shared: &Shared, delivery: Delivery, error: &ErrorBody) {
-    tracing::warn!(%error, seq = delivery.position().seq, "set aside as a dead letter");
-    let subject = subjects::dead_agent(&shared.options.profile.agent);
+    let agent = &shared.options.profile.agent;
+    tracing::warn!(%error, %agent, seq = delivery.position().seq, "set aside as a dead letter");
+    let subject = subjects::dead_agent(agent);
     if let Err(error) = delivery
         .dead_letter(subject, error, DeadContext::default())
         .await
@@ -287,7 +292,10 @@ impl<'a> Attempt<'a> {
             () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
             () = tokio::time::sleep_until(deadline) => {
                 let span = swarm_protocol::Span(shared.options.attempt_deadline);
-                return Ok(Err(ErrorBody::new(Code::Deadline, format!("the attempt took longer than {span}"))));
+                let message = format!(
+                    "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
+                );
+                return Ok(Err(ErrorBody::new(Code::Deadline, message)));
             }
         };
         Ok(match completion {
@@ -425,12 +433,7 @@ fn turn(model: String, completion: Completion, took: Duration) -> ModelTurn {
 }
 
 fn model_error(error: &ChatError) -> ErrorBody {
-    ErrorBody {
-        code: error.code().to_owned(),
-        message: chain(error),
-        retryable: error.is_retryable(),
-        field: None,
-    }
+    ErrorBody::new(error.code(), chain(error))
 }
 
 fn millis(span: Duration) -> u64 {

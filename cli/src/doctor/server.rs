@@ -1,20 +1,15 @@
 //! The NATS server: reachable, guarded, in step, and with room.
 
-use std::time::Duration;
-
-use swarm_bus::connection::{Login, Options, password_variable};
+use swarm_bus::connection::{Login, Options, password_variable, without_credentials};
 use swarm_bus::{Bus, Role, topology};
+use swarm_protocol::AgentName;
 use swarm_protocol::error::chain;
-use swarm_protocol::{AgentName, Timestamp};
 
 use super::Finding;
 use crate::args::Global;
 use crate::config::Config;
 use crate::connect::{COMMAND_PATIENCE, connect, server_url};
 use crate::roles::topology_settings;
-
-/// Clocks may differ by so much: deadlines are seconds and minutes.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// From this fill on a stream is said to be full; the coordinator holds submissions then.
 const FULL: u64 = 80;
@@ -39,7 +34,11 @@ pub(super) async fn look(global: &Global, config: &Config) -> (Option<Seen>, Vec
     let url = server_url(global, config).unwrap_or_default();
     let mut findings = vec![Finding::ok(
         "server",
-        format!("nats-server {} at {url}", client.server_version()),
+        format!(
+            "nats-server {} at {}",
+            client.server_version(),
+            without_credentials(&url)
+        ),
     )];
     findings.extend(logins(global, config, &url).await);
     let observer = connect(global, config, Role::Observer, COMMAND_PATIENCE)
@@ -61,9 +60,18 @@ async fn logins(global: &Global, config: &Config, url: &str) -> Vec<Finding> {
             "start it with the nats.conf of Swarm: `swarm up` does",
         )];
     }
+    let login = |role| {
+        let connecting = Box::pin(connect(global, config, role, COMMAND_PATIENCE));
+        async move { (role, connecting.await) }
+    };
+    let (coordinator, agent, observer) = tokio::join!(
+        login(Role::Coordinator),
+        login(Role::Agent),
+        login(Role::Observer)
+    );
     let mut refused = Vec::new();
-    for role in [Role::Coordinator, Role::Agent, Role::Observer] {
-        if let Err(failure) = connect(global, config, role, COMMAND_PATIENCE).await {
+    for (role, connected) in [coordinator, agent, observer] {
+        if let Err(failure) = connected {
             let message = failure.error.map(|error| error.message);
             let mend = format!(
                 "set {} to the password that the server was started with",
@@ -131,13 +139,15 @@ async fn fill(observer: &Bus) -> Vec<Finding> {
     for stream in topology::STREAMS {
         fills.extend(observer.fill(stream).await.ok());
     }
+    // The oldest dead letters make room by themselves.
+    fills.retain(|fill| fill.stream != topology::DEAD);
     let full = fills.iter().filter(|fill| fill.percent() >= FULL);
     let findings: Vec<Finding> = full
         .map(|fill| {
             Finding::problem(
                 "room",
                 format!("{} is {} % full", fill.stream, fill.percent()),
-                "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention",
+                makes_room(&fill.stream),
             )
         })
         .collect();
@@ -150,25 +160,25 @@ async fn fill(observer: &Bus) -> Vec<Finding> {
     }
 }
 
+fn makes_room(stream: &str) -> &'static str {
+    match stream {
+        topology::INBOX => "`swarm coordinator`: one more takes what waits",
+        topology::WORK => {
+            "`swarm agent NAME`: one more takes what waits; `swarm status` shows for whom it waits"
+        }
+        topology::RUNS => {
+            "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention"
+        }
+        _ => "`swarm status` shows what it holds",
+    }
+}
+
 async fn clock(observer: &Bus) -> Option<Finding> {
-    let before = Timestamp::now();
-    let server = observer.server_time().await.ok().flatten()?;
-    let (ahead, behind) = (before.since(server), server.since(Timestamp::now()));
-    let (apart, how) = if ahead > behind {
-        (ahead, "ahead of")
-    } else {
-        (behind, "behind")
-    };
-    Some(if apart <= CLOCK_TOLERANCE {
+    let clock = observer.compare_clocks().await.ok().flatten()?;
+    Some(if clock.is_in_step() {
         Finding::ok("clock", "in step with the server's")
     } else {
-        Finding::problem(
-            "clock",
-            format!(
-                "this machine is {} s {how} the NATS server: deadlines come too early or too late",
-                apart.as_secs()
-            ),
-            "`timedatectl set-ntp true` on the machine that is wrong",
-        )
+        let mend = "`timedatectl set-ntp true` on the machine that is wrong";
+        Finding::problem("clock", clock.to_string(), mend)
     })
 }

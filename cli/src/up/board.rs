@@ -43,8 +43,6 @@ pub(crate) enum State {
     Running,
     /// It died and is started again after a delay.
     Restarting,
-    /// It died and is not started again.
-    Ended,
 }
 
 /// The stack as it is now; every change is written to the file.
@@ -78,12 +76,17 @@ impl Board {
         self.write(&stack);
     }
 
+    /// Whether the whole team has been ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.lock().ready
+    }
+
     /// Adds a child. Its place, by which it is changed.
-    pub(super) fn add(&self, name: &str, pid: Option<u32>) -> usize {
+    pub(super) fn add(&self, name: &str) -> usize {
         let mut stack = self.lock();
         stack.children.push(Process {
             name: name.to_owned(),
-            pid,
+            pid: None,
             state: State::Running,
             since: Timestamp::now(),
             restarts: 0,

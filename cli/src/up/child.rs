@@ -1,11 +1,14 @@
 //! Child processes: their log lines under their names, restarts, and an orderly end.
 
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use swarm_protocol::Code;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
@@ -15,7 +18,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, State};
-use crate::exit::{FAILED, Failure};
+use super::leash::Leash;
+use crate::args::LogFormat;
+use crate::exit::{FAILED, Failure, UNREACHABLE, USAGE};
 use crate::output;
 
 /// A child that lived this long starts over with the shortest delay.
@@ -24,14 +29,32 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// What remains after the drain gets this long before it is killed.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The last line of a process that has ended is waited for this long.
+const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// So many of a child's last lines are remembered.
+const REMEMBERED: usize = 64;
+
+/// What a role says last, when it ends for a reason, begins so.
+const LAST_WORDS: &str = "swarm: ";
+
+/// How children are looked after.
+#[derive(Clone)]
+pub(super) struct Supervision {
+    pub(super) board: Board,
+    pub(super) data_dir: PathBuf,
+    /// How their lines are passed on.
+    pub(super) log: LogFormat,
+}
 
 /// A child under supervision.
 pub(super) struct Child {
     name: String,
     stop: CancellationToken,
     supervisor: JoinHandle<()>,
-    deaths: mpsc::Receiver<String>,
+    deaths: mpsc::Receiver<Failure>,
 }
 
 /// All children, in the order of their start.
@@ -45,29 +68,31 @@ impl Child {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(super) fn start(name: &str, mut command: Command, board: &Board) -> Result<Self, Failure> {
+    pub(super) fn start(
+        name: &str,
+        mut command: Command,
+        supervision: &Supervision,
+    ) -> Result<Self, Failure> {
         command
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let said = Said::default();
-        let process = spawn(name, &mut command, &said)?;
-        let place = board.add(name, process.id());
+        let place = supervision.board.add(name);
         let stop = CancellationToken::new();
         let (deaths_in, deaths) = mpsc::channel(8);
-        let supervisor = tokio::spawn(supervise(
-            name.to_owned(),
+        let mut supervised = Supervised {
+            name: name.to_owned(),
+            leash: Leash::new(&supervision.data_dir, place, name),
             command,
-            process,
-            stop.clone(),
-            Reports {
-                said,
-                deaths: deaths_in,
-                board: board.clone(),
-                place,
-            },
-        ));
+            log: supervision.log,
+            said: Said::default(),
+            listening: None,
+            deaths: deaths_in,
+            board: supervision.board.clone(),
+            place,
+        };
+        let process = supervised.spawn()?;
+        let supervisor = tokio::spawn(supervised.keep(process, stop.clone()));
         Ok(Self {
             name: name.to_owned(),
             stop,
@@ -84,34 +109,15 @@ impl Children {
 
     /// Waits for the first child that dies while the team is being started: that is no time for restarts.
     pub(super) async fn first_death(&mut self) -> Failure {
-        let message = loop {
+        loop {
             let died = self
                 .children
                 .iter_mut()
                 .find_map(|child| child.deaths.try_recv().ok());
             match died {
-                Some(message) => break message,
+                Some(failure) => return failure,
                 None => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-        };
-        Failure::new(FAILED, Code::Unavailable, message)
-    }
-
-    /// Lets the children run. Returns when one has died for good.
-    pub(super) async fn supervise(&mut self) -> Result<(), Failure> {
-        loop {
-            if let Some(child) = self
-                .children
-                .iter()
-                .find(|child| child.supervisor.is_finished())
-            {
-                return Err(Failure::new(
-                    FAILED,
-                    Code::Unavailable,
-                    format!("{} has ended", child.name),
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -127,7 +133,7 @@ impl Children {
 }
 
 /// What the roles stand on.
-fn is_foundation(name: &str) -> bool {
+pub(super) fn is_foundation(name: &str) -> bool {
     [super::server::NAME, super::simulator::NAME].contains(&name)
 }
 
@@ -148,140 +154,210 @@ async fn stop_all(children: Vec<Child>, patience: Duration) {
     }
 }
 
-/// What a child said last on stderr.
-type Said = Arc<Mutex<String>>;
+/// The last lines of a child's life, oldest first.
+type Said = Arc<Mutex<VecDeque<String>>>;
 
-/// Where the end of a child is told.
-struct Reports {
+/// A child, and where what becomes of it is told.
+struct Supervised {
+    name: String,
+    leash: Leash,
+    command: Command,
+    log: LogFormat,
     said: Said,
+    /// Passes its lines on.
+    listening: Option<JoinHandle<()>>,
     /// To whoever waits for the team to be ready.
-    deaths: mpsc::Sender<String>,
+    deaths: mpsc::Sender<Failure>,
     board: Board,
     place: usize,
 }
 
-impl Reports {
-    /// A child has died. Why, as far as it said so.
-    fn died(&self, name: &str, status: std::io::Result<ExitStatus>) -> String {
-        // Who is killed does not say why.
-        let was_killed = status.as_ref().is_ok_and(|status| status.code().is_none());
-        let how = describe(status);
-        let said = self
-            .said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let why = if was_killed || said.is_empty() {
-            how.clone()
-        } else {
-            format!("{how}: {said}")
+impl Supervised {
+    fn spawn(&mut self) -> Result<tokio::process::Child, Failure> {
+        let mut process = self.leash.spawn(&mut self.command).map_err(|error| {
+            let program = self.command.as_std().get_program().display();
+            Failure::new(
+                FAILED,
+                Code::Unavailable,
+                format!("{}: {program} cannot be started: {error}", self.name),
+            )
+        })?;
+        if let Some(stderr) = process.stderr.take() {
+            let before = std::mem::take(&mut *lock(&self.said));
+            let voice = Voice {
+                name: self.name.clone(),
+                log: self.log,
+                before: before.into_iter().collect(),
+                said: Arc::clone(&self.said),
+            };
+            self.listening = Some(tokio::spawn(voice.pass_on(stderr)));
+        }
+        self.board.change_child(self.place, |child| {
+            child.pid = process.id();
+            child.state = State::Running;
+        });
+        Ok(process)
+    }
+
+    /// Starts the process again whenever it dies, after a delay that grows, until the stop.
+    async fn keep(mut self, mut process: tokio::process::Child, stop: CancellationToken) {
+        let mut delays = Delays::default();
+        let mut last = String::new();
+        loop {
+            let born = Instant::now();
+            // Held open while the process lives, and taken out first: waiting for a child closes its stdin.
+            let _stdin = process.stdin.take();
+            let status = tokio::select! {
+                status = process.wait() => status,
+                () = stop.cancelled() => return end(&self.name, process).await,
+            };
+            self.hear_it_out().await;
+            self.died(status, &mut last);
+            let mut lived = born.elapsed();
+            process = loop {
+                let pause = tokio::time::sleep(delays.after(lived));
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return;
+                }
+                match self.spawn() {
+                    Ok(process) => break process,
+                    Err(failure) => {
+                        lived = Duration::ZERO;
+                        let why = failure.error.map(|error| error.message);
+                        self.tell(why.unwrap_or_default(), &mut last);
+                    }
+                }
+            };
+            self.board
+                .change_child(self.place, |child| child.restarts += 1);
+        }
+    }
+
+    /// The last line may still be on its way when a process has ended.
+    async fn hear_it_out(&mut self) {
+        let Some(listening) = self.listening.take() else {
+            return;
         };
-        // Nobody listens once the team is ready.
-        self.deaths
-            .try_send(format!(
-                "{name} {how} while the team was starting; its log says why"
-            ))
-            .unwrap_or_default();
+        if let Ok(Err(error)) = timeout(LAST_LINE_PATIENCE, listening).await {
+            tracing::debug!(%error, "its lines were not passed on");
+        }
+    }
+
+    fn died(&self, status: std::io::Result<ExitStatus>, last: &mut String) {
+        let code = status.as_ref().ok().and_then(ExitStatus::code);
+        let how = describe(status);
+        let said = lock(&self.said).back().cloned();
+        // Who is killed does not say why.
+        let said = said.filter(|_| code.is_some());
+        let said = said.map(|line| line.strip_prefix(LAST_WORDS).unwrap_or(&line).to_owned());
+        let why = match &said {
+            Some(said) => format!("{how}: {said}"),
+            None => how,
+        };
+        if !self.board.is_ready() {
+            let code = code.and_then(|code| u8::try_from(code).ok());
+            let code = code.filter(|code| [USAGE, UNREACHABLE].contains(code));
+            let failure = Failure::new(
+                code.unwrap_or(FAILED),
+                Code::Unavailable,
+                format!("{} {why}", self.name),
+            );
+            // It has room for the first ones, and only those are told.
+            self.deaths.try_send(failure).unwrap_or_default();
+        }
+        self.tell(why, last);
+    }
+
+    /// Says why the child does not run, unless that is what was said before.
+    fn tell(&self, why: String, last: &mut String) {
+        let child = self.name.as_str();
+        // While the team is starting, the first death is what `up` ends with.
+        if why == *last || !self.board.is_ready() {
+            tracing::debug!(child, why, "died");
+        } else {
+            tracing::error!(child, why, "died; it is started again");
+        }
+        last.clone_from(&why);
         self.board.change_child(self.place, |child| {
             child.pid = None;
             child.state = State::Restarting;
-            child.last_error = Some(why.clone());
-        });
-        why
-    }
-
-    fn ended(&self) {
-        self.board
-            .change_child(self.place, |child| child.state = State::Ended);
-    }
-
-    fn started(&self, pid: Option<u32>) {
-        self.board.change_child(self.place, |child| {
-            child.pid = pid;
-            child.state = State::Running;
-            child.restarts += 1;
+            child.last_error = Some(why);
         });
     }
 }
 
-fn spawn(name: &str, command: &mut Command, said: &Said) -> Result<tokio::process::Child, Failure> {
-    let mut process = command.spawn().map_err(|error| {
-        let program = command
-            .as_std()
-            .get_program()
-            .to_string_lossy()
-            .into_owned();
-        Failure::new(
-            FAILED,
-            Code::Unavailable,
-            format!("{name}: {program} cannot be started: {error}"),
-        )
-    })?;
-    if let Some(stderr) = process.stderr.take() {
-        let before = std::mem::take(&mut *said.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::spawn(pass_on(name.to_owned(), stderr, before, Arc::clone(said)));
-    }
-    Ok(process)
+/// The pauses before a child is started again.
+struct Delays {
+    next: Duration,
 }
 
-/// Passes the lines of a child on. What it said at its end before, word for word, is not said again.
-async fn pass_on(name: String, stream: impl AsyncRead + Unpin, before: String, said: Said) {
-    let mut lines = BufReader::new(stream).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        // What a server says when all is well is for those who ask for it; so is that the passwords, which the
-        // environment holds, are not hashed.
-        if line.contains("[INF]") || line.contains("Plaintext passwords") || line == before {
-            tracing::debug!(child = name, line);
-        } else {
-            output::note(&format!("{name:<17}| {line}"));
+impl Default for Delays {
+    fn default() -> Self {
+        Self { next: FIRST_DELAY }
+    }
+}
+
+impl Delays {
+    /// The pause after a life of this length.
+    fn after(&mut self, lived: Duration) -> Duration {
+        if lived > STABLE {
+            self.next = FIRST_DELAY;
         }
-        *said.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_DELAY);
+        pause
     }
 }
 
-async fn supervise(
+/// The lines of one life of a child.
+struct Voice {
     name: String,
-    mut command: Command,
-    mut process: tokio::process::Child,
-    stop: CancellationToken,
-    reports: Reports,
-) {
-    let mut delay = FIRST_DELAY;
-    let mut last = String::new();
-    loop {
-        let born = Instant::now();
-        // Held open while the process lives, and taken out first: waiting for a child closes its stdin.
-        let _stdin = process.stdin.take();
-        let status = tokio::select! {
-            status = process.wait() => status,
-            () = stop.cancelled() => return end(&name, process).await,
-        };
-        let why = reports.died(&name, status);
-        if why == last {
-            tracing::debug!(child = name, why, "died again");
-        } else {
-            tracing::warn!(child = name, why, "died");
-        }
-        last = why;
-        delay = if born.elapsed() > STABLE {
-            FIRST_DELAY
-        } else {
-            (delay * 2).min(LONGEST_DELAY)
-        };
-        let pause = tokio::time::sleep(delay);
-        if stop.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-        process = match spawn(&name, &mut command, &reports.said) {
-            Ok(process) => process,
-            Err(failure) => {
-                tracing::error!(child = name, ?failure, "cannot be started again");
-                reports.ended();
-                return;
+    log: LogFormat,
+    /// What it said in the life before.
+    before: HashSet<String>,
+    said: Said,
+}
+
+impl Voice {
+    /// Passes the lines on. What was said in the life before, word for word, is not said again.
+    async fn pass_on(self, stream: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if self.is_news(&line) {
+                self.say(&line);
+            } else {
+                tracing::debug!(child = self.name, line);
             }
-        };
-        reports.started(process.id());
+            let mut said = lock(&self.said);
+            if said.len() == REMEMBERED {
+                said.pop_front();
+            }
+            said.push_back(line);
+        }
     }
+
+    /// What a server says when all is well is for those who ask for it; so is that the passwords, which the environment
+    /// holds, are not hashed. Last words are told with the death.
+    fn is_news(&self, line: &str) -> bool {
+        !(line.contains("[INF]")
+            || line.contains("Plaintext passwords")
+            || line.starts_with(LAST_WORDS)
+            || self.before.contains(line))
+    }
+
+    fn say(&self, line: &str) {
+        match self.log {
+            LogFormat::Text => output::note(&format!("{:<17}| {line}", self.name)),
+            LogFormat::Json if line.starts_with('{') => output::note(line),
+            LogFormat::Json => {
+                output::note(&json!({ "child": self.name, "message": line }).to_string());
+            }
+        }
+    }
+}
+
+fn lock(said: &Said) -> MutexGuard<'_, VecDeque<String>> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks a process to end, and waits for it: whoever waits on this decides how long.
@@ -306,5 +382,23 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
             (None, None) => "ended".to_owned(),
         },
         Err(error) => format!("was lost: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_child_has_lived_for_long() {
+        let mut delays = Delays::default();
+        let pauses: Vec<u128> = (0..9)
+            .map(|_| delays.after(Duration::ZERO).as_millis())
+            .collect();
+        assert_eq!(
+            pauses,
+            [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+        );
+        assert_eq!(delays.after(STABLE * 2), FIRST_DELAY);
     }
 }

@@ -10,10 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use swarm_protocol::Code;
 
-use super::{READY_PATIENCE, board, home};
+use super::{READY_PATIENCE, board, home, leash};
 use crate::data_dir;
 use crate::exit::{FAILED, Failure};
-use crate::output;
+use crate::output::{self, Format};
 
 /// The log of a detached stack, in the data directory.
 const LOG: &str = "logs/up.log";
@@ -30,7 +30,7 @@ const SHOWN: u64 = 2048;
 const DOWN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts the stack in a process of its own, and returns when it is ready.
-pub(crate) fn detach() -> Result<(), Failure> {
+pub(crate) fn detach(format: Format) -> Result<(), Failure> {
     let directory = data_dir::path()?;
     // Taken and given back at once: whoever has it is named, and a directory that cannot be used is, too.
     drop(home::Home::open(&directory)?);
@@ -59,12 +59,19 @@ pub(crate) fn detach() -> Result<(), Failure> {
             Ok(())
         }
         Outcome::Ended(status) => {
-            output::note(tail(&path, begin).trim_end());
+            let said = tail(&path, begin);
+            output::note(match format {
+                Format::Text => said.trim_end(),
+                // The error, without what was logged before it.
+                Format::Json => said.lines().last().unwrap_or_default(),
+            });
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             Err(Failure::silent(code.unwrap_or(FAILED)))
         }
         Outcome::Late => {
-            output::note(tail(&path, begin).trim_end());
+            if format == Format::Text {
+                output::note(tail(&path, begin).trim_end());
+            }
             Err(Failure::new(
                 FAILED,
                 Code::Unavailable,
@@ -138,6 +145,16 @@ fn tail(path: &PathBuf, begin: u64) -> String {
 pub(crate) fn down(drain: Duration) -> Result<(), Failure> {
     let directory = data_dir::path()?;
     let Some(pid) = home::holder(&directory) else {
+        let left = leash::living(&directory);
+        if !left.is_empty() {
+            let ended: Vec<String> = left.iter().map(ToString::to_string).collect();
+            leash::end(left, drain);
+            output::note(&format!(
+                "swarm is down; a `swarm up` that was killed had left {}",
+                ended.join("; ")
+            ));
+            return Ok(());
+        }
         output::note(&format!("nothing is running in {}", directory.display()));
         return Ok(());
     };

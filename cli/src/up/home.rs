@@ -40,13 +40,7 @@ impl Home {
     /// # Errors
     /// When another `swarm up` has it, or it cannot be written.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let unusable = |error: std::io::Error| {
-            let message = format!(
-                "{}: the data directory cannot be used: {error}; SWARM_DATA_DIR names another",
-                path.display()
-            );
-            Failure::new(USAGE, Code::Unavailable, message)
-        };
+        let unusable = |error| unusable(path, &error);
         std::fs::create_dir_all(path).map_err(unusable)?;
         let lock = take_lock(path)?;
         let credentials = credentials(&path.join(CREDENTIALS)).map_err(unusable)?;
@@ -62,6 +56,16 @@ impl Home {
         self.path.join(name)
     }
 
+    /// Writes a file in it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+        let file = self.join(name);
+        std::fs::write(&file, text).map_err(|error| unusable(&self.path, &error))?;
+        Ok(file)
+    }
+
     /// The passwords by their variables.
     pub(super) fn credentials(&self) -> &BTreeMap<String, String> {
         &self.credentials
@@ -73,6 +77,14 @@ impl Home {
             command.env_remove(name);
         }
     }
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!(
+        "{}: the data directory cannot be used: {error}; SWARM_DATA_DIR names another",
+        path.display()
+    );
+    Failure::new(USAGE, Code::Unavailable, message)
 }
 
 /// The process that has a data directory, if one has.
@@ -100,8 +112,7 @@ fn take_lock(path: &Path) -> Result<File, Failure> {
         .create(true)
         .truncate(false)
         .open(path.join(LOCK));
-    let mut file =
-        opened.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
+    let mut file = opened.map_err(|error| unusable(path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -122,7 +133,7 @@ fn take_lock(path: &Path) -> Result<File, Failure> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(|error| failed(format!("the data directory cannot be used: {error}")))?;
+    written.map_err(|error| unusable(path, &error))?;
     Ok(file)
 }
 

@@ -3,55 +3,79 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use swarm_bus::connection::without_credentials;
 use swarm_protocol::Code;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::board::Board;
-use super::child::Child;
+use super::child::{Child, Supervision};
 use super::home::Home;
 use crate::exit::{Failure, UNREACHABLE};
 
 /// Its name among the children.
 pub(super) const NAME: &str = "nats-server";
 
+const GREETING: &[u8; 5] = b"INFO ";
+
 /// The configuration that comes with Swarm.
 const CONFIGURATION: &str = include_str!("../../../nats.conf");
 
-/// Whether something listens at a URL.
-pub(super) async fn is_listening(url: &str) -> bool {
+/// A server says who it is at once.
+const GREETING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a NATS server listens at a URL.
+///
+/// # Errors
+/// When something else does.
+pub(super) async fn is_there(url: &str) -> Result<bool, Failure> {
     let Some((host, port)) = address(url) else {
-        return false;
+        return Ok(false);
     };
     let connecting = TcpStream::connect((host.as_str(), port));
-    matches!(
-        tokio::time::timeout(Duration::from_secs(1), connecting).await,
-        Ok(Ok(_))
-    )
+    let connected = tokio::time::timeout(Duration::from_secs(1), connecting).await;
+    let Ok(Ok(stream)) = connected else {
+        return Ok(false);
+    };
+    if url.starts_with("tls://") || greets(stream).await {
+        return Ok(true);
+    }
+    let message = format!(
+        "what listens on {host}:{port} is no NATS server: stop it, or take another port, `--nats nats://{host}:{}`",
+        port.wrapping_add(1).max(1024)
+    );
+    Err(Failure::new(UNREACHABLE, Code::Unavailable, message))
+}
+
+/// Whether somebody begins to talk as a NATS server does (nats-server `server/client.go`: `INFO {…}`).
+async fn greets(mut stream: TcpStream) -> bool {
+    let mut greeting = [0; GREETING.len()];
+    let reading = stream.read_exact(&mut greeting);
+    let read = tokio::time::timeout(GREETING_PATIENCE, reading).await;
+    matches!(read, Ok(Ok(_))) && greeting == *GREETING
 }
 
 /// Starts a server with the configuration of Swarm and a store in the data directory.
 ///
 /// # Errors
 /// When the URL is not of this machine, or there is no server to start.
-pub(super) fn start(home: &Home, url: &str, board: &Board) -> Result<Child, Failure> {
+pub(super) fn start(home: &Home, url: &str, supervision: &Supervision) -> Result<Child, Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
+    let shown = without_credentials(url);
     let Some((host, port)) = address(url) else {
         return Err(Failure::usage(format!(
-            "nats.url: `{url}` is no URL such as nats://127.0.0.1:4222"
+            "nats.url: `{shown}` is no URL such as nats://127.0.0.1:4222"
         )));
     };
     if !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
         return Err(unreachable(format!(
-            "no NATS server at {url}, and one is started on 127.0.0.1 only: a server that other machines reach needs a configuration without `no_auth_user`"
+            "no NATS server at {shown}, and one is started on 127.0.0.1 only: a server that other machines reach needs a configuration without `no_auth_user`"
         )));
     }
     let binary = find("nats-server").ok_or_else(|| {
-        unreachable(format!("no NATS server at {url}, and no nats-server to start: `scripts/setup run` installs one into .tools/bin"))
+        unreachable(format!("no NATS server at {shown}, and no nats-server to start: `scripts/setup run` installs one into .tools/bin"))
     })?;
-    let file = home.join("nats.conf");
-    std::fs::write(&file, CONFIGURATION)
-        .map_err(|error| unreachable(format!("{}: {error}", file.display())))?;
+    let file = home.write("nats.conf", CONFIGURATION)?;
     let mut command = Command::new(binary);
     command
         .arg("--config")
@@ -64,8 +88,8 @@ pub(super) fn start(home: &Home, url: &str, board: &Board) -> Result<Child, Fail
         .arg("--port")
         .arg(port.to_string())
         .envs(home.credentials());
-    tracing::info!(url, store = %home.join("store").display(), "starting a NATS server");
-    Child::start(NAME, command, board)
+    tracing::info!(url = shown, store = %home.join("store").display(), "starting a NATS server");
+    Child::start(NAME, command, supervision)
 }
 
 /// A program: on the PATH, beside this one, or where `scripts/setup` puts it.

@@ -8,8 +8,7 @@ use swarm_protocol::Code;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::board::Board;
-use super::child::Child;
+use super::child::{Child, Supervision};
 use super::home::Home;
 use super::server::find;
 use crate::args::SimulatorArgs;
@@ -35,7 +34,7 @@ pub(super) async fn start(
     home: &Home,
     args: &SimulatorArgs,
     models: impl Iterator<Item = String>,
-    board: &Board,
+    supervision: &Supervision,
 ) -> Result<(Child, String), Failure> {
     let unreachable = |message: String| Failure::new(UNREACHABLE, Code::Unavailable, message);
     let binary = find(NAME).ok_or_else(|| {
@@ -70,7 +69,7 @@ pub(super) async fn start(
         .arg("--tokens-per-second")
         .arg(args.simulate_tokens_per_second.to_string());
     home.forget_passwords(&mut command);
-    let child = Child::start(NAME, command, board)?;
+    let child = Child::start(NAME, command, supervision)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let read = std::fs::read(&ports_file)

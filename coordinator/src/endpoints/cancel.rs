@@ -5,6 +5,7 @@ use swarm_protocol::endpoint::{RunRequest, StateReply};
 use swarm_protocol::event::Cause;
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState};
 use swarm_workflow::Input;
+use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::index::unknown;
@@ -28,6 +29,7 @@ async fn cancel(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
     };
     let outcome = shared
         .transition(run, input, &cause, call.request.trace())
+        .instrument(tracing::error_span!("cancel", %run))
         .await;
     match outcome.map_err(|error| error.to_body())? {
         Outcome::Applied(state) => Ok(StateReply {
@@ -47,7 +49,10 @@ async fn cancel(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
 fn already(run: RunId, state: RunState) -> Result<StateReply, ErrorBody> {
     match state {
         RunState::Completed | RunState::Failed | RunState::Rejected => {
-            let message = format!("run {run} is {state}: only an open run can be canceled");
+            let message = format!(
+                "run {run} is {state}: only an open run can be canceled; `swarm runs show {}` has its result",
+                run.short()
+            );
             Err(ErrorBody::new(Code::RunEnded, message))
         }
         state => Ok(StateReply { run, state }),

@@ -6,6 +6,7 @@ use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
 use swarm_protocol::{Code, ErrorBody, RunRef, subjects};
 use swarm_workflow::Input;
+use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::index::unknown;
@@ -38,6 +39,7 @@ async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> 
     };
     let outcome = shared
         .transition(run, Input::Delete, &cause, call.request.trace())
+        .instrument(tracing::error_span!("delete", %run))
         .await;
     match outcome.map_err(|error| error.to_body())? {
         Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),

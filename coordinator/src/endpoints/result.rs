@@ -40,7 +40,10 @@ pub(super) async fn answer(shared: &Shared, call: Call) {
         Ok((run, Found::Open(state))) => {
             let error = ErrorBody::new(
                 Code::RunOpen,
-                format!("run {run} is {state}: ask again later, or with a wait"),
+                format!(
+                    "run {run} is {state}: ask again later, or with a wait; `swarm runs watch {}` follows it",
+                    run.short()
+                ),
             );
             let body = OpenError {
                 error: error.clone(),

@@ -8,11 +8,16 @@ mod commands;
 mod config;
 mod deploy;
 mod docs;
+mod doctor;
 mod faults;
+mod logs;
 mod main_job;
+mod many_runs;
 mod operate;
+mod operator_mistakes;
 mod rights;
 mod sharing;
+mod supervision;
 mod up;
 mod versions;
 

@@ -205,7 +205,10 @@ async fn health_says_what_keeps_a_role_from_work() {
     })
     .await;
     let (printed, code) = stack.swarm(&["healthcheck", &address]).await;
-    assert_eq!((code, printed.err.trim()), (1, said.trim()));
+    assert_eq!(
+        (code, printed.err.trim()),
+        (1, format!("swarm: {}", said.trim()).as_str())
+    );
 }
 
 #[tokio::test]
