@@ -33,6 +33,12 @@ impl Version {
         }
     }
 
+    /// Panics with the command that builds it when it is missing.
+    pub fn check_installed(self) {
+        self.program();
+        self.models();
+    }
+
     fn program(self) -> PathBuf {
         self.installed("", "bin/ollama")
     }
@@ -115,7 +121,11 @@ impl Ollama {
         };
         let client = client();
         eventually("ollama listens", PATIENCE, || async {
-            let answer = client.get(server.url() + "/api/version").send().await.ok()?;
+            let answer = client
+                .get(server.url() + "/api/version")
+                .send()
+                .await
+                .ok()?;
             let version: Value = answer.json().await.ok()?;
             crate::holds(version["version"] == server.version.number())
         })

@@ -1,0 +1,191 @@
+//! The client of the product: what it makes of what the servers do.
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use swarm_model::{ChatEvent, ChatModel as _, Completion};
+use swarm_tests::ollama::Limits;
+use swarm_tests::process::free_port;
+
+use crate::case::Case;
+use crate::host::{Host, ask, client_of, client_outcome, complete};
+use crate::outcome::Outcome;
+
+const MODEL: &str = "llama3.2:3b";
+
+async fn says(host: Host, model: &str, text: &str) -> Outcome {
+    client_outcome(&host.client(), model, text).await
+}
+
+async fn looks(host: Host) -> Outcome {
+    let look = host.client().look(MODEL).await.expect("the host answers");
+    Outcome::fact(if look.has_model {
+        "it is there"
+    } else {
+        "it is not there"
+    })
+}
+
+/// A machine that is off stands first in the list.
+async fn first_is_off(host: Host) -> Outcome {
+    let off = format!("http://127.0.0.1:{}", free_port());
+    client_outcome(&client_of(&[off, host.url()]), MODEL, "Hello").await
+}
+
+async fn all_are_off(_host: Host) -> Outcome {
+    let off = format!("http://127.0.0.1:{}", free_port());
+    client_outcome(&client_of(&[off]), MODEL, "Hello").await
+}
+
+/// The runner dies while an answer is being read.
+async fn runner_dies(mut host: Host) -> Outcome {
+    let client = host.client();
+    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    let first = answer.next().await.expect("an event").expect("a text");
+    assert!(matches!(first, ChatEvent::Text(_)), "{first:?}");
+    host.real().kill_runners();
+    Outcome::of_client(complete(answer).await)
+}
+
+/// The whole machine goes away while an answer is being read.
+async fn host_dies(mut host: Host) -> Outcome {
+    let client = host.client();
+    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    answer.next().await.expect("an event").expect("a text");
+    host.real().kill_9();
+    Outcome::of_client(complete(answer).await)
+}
+
+/// An answer that is dropped leaves its slot to the next one; there is one slot.
+async fn dropped(host: Host) -> Outcome {
+    let client = host.client();
+    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    answer.next().await.expect("an event").expect("a text");
+    drop(answer);
+    client_outcome(&client, MODEL, "Hello").await
+}
+
+/// Twelve requests at once, of four kinds, by one client: each gets its own answer.
+async fn many(host: Host) -> Outcome {
+    let client = host.client();
+    let asked = (0..12).map(|number| {
+        let text = if number % 2 == 0 {
+            "<|s:unicode|>"
+        } else {
+            "<|s:final|>"
+        };
+        complete(ask(&client, MODEL, text))
+    });
+    let mut texts: Vec<String> = join_all(asked)
+        .await
+        .into_iter()
+        .map(|answer| answer.expect("an answer").text)
+        .collect();
+    texts.sort();
+    texts.dedup();
+    Outcome::fact(texts.join(" / "))
+}
+
+/// The tokens the client reports, of a prompt whose length is known: one a byte, and what the template puts around it.
+async fn counts(host: Host) -> Outcome {
+    let client = host.client();
+    let mut counts = Vec::new();
+    for text in ["x", "xxxxxxxxxxx"] {
+        let Completion {
+            input_tokens,
+            output_tokens,
+            ..
+        } = complete(ask(&client, MODEL, text))
+            .await
+            .expect("an answer");
+        assert!(output_tokens > 0, "tokens of the answer are reported");
+        counts.push(input_tokens);
+    }
+    Outcome::fact(format!(
+        "{} tokens more for 10 bytes more",
+        counts[1] - counts[0]
+    ))
+}
+
+pub fn cases() -> Vec<Case> {
+    let no_runner = "It has no runner that could be killed.";
+    vec![
+        Case::new("a text", |host| Box::pin(says(host, MODEL, "Hello")), "?"),
+        Case::new(
+            "a text beyond ASCII",
+            |host| Box::pin(says(host, MODEL, "<|s:unicode|>")),
+            "?",
+        ),
+        Case::new(
+            "an empty text",
+            |host| Box::pin(says(host, MODEL, "<|s:empty|>")),
+            "?",
+        ),
+        Case::new(
+            "thinking",
+            |host| Box::pin(says(host, "swarm-thinking", "Add 2 and 2")),
+            "?",
+        ),
+        Case::new(
+            "tokens of a prompt",
+            |host| Box::pin(counts(host)),
+            "10 tokens more for 10 bytes more",
+        ),
+        Case::new(
+            "does the host have the model?",
+            |host| Box::pin(looks(host)),
+            "it is there",
+        ),
+        Case::new(
+            "a model that is not there",
+            |host| Box::pin(says(host, "nowhere:1b", "Hello")),
+            "?",
+        ),
+        Case::new(
+            "a cloud model",
+            |host| Box::pin(says(host, "gpt-oss:120b-cloud", "Hello")),
+            "?",
+        ),
+        Case::new(
+            "one token for ever",
+            |host| Box::pin(says(host, MODEL, "<|s:loop|>")),
+            "?",
+        ),
+        Case::new(
+            "a text that `num_predict` cuts",
+            |host| Box::pin(says(host, MODEL, "<|s:endless|>")),
+            "?",
+        ),
+        Case::new(
+            "a prompt of 3,000 tokens in a window of 1,024",
+            |host| Box::pin(async move { says(host, MODEL, &"x".repeat(3000)).await }),
+            "?",
+        ),
+        Case::new("twelve answers at once", |host| Box::pin(many(host)), "?").with(Limits {
+            parallel: 2,
+            ..Limits::default()
+        }),
+        Case::new(
+            "an answer is dropped, and another asked for",
+            |host| Box::pin(dropped(host)),
+            "?",
+        ),
+        Case::new(
+            "the first host is off",
+            |host| Box::pin(first_is_off(host)),
+            "?",
+        ),
+        Case::new("all hosts are off", |host| Box::pin(all_are_off(host)), "?"),
+        Case::new(
+            "the runner is killed in the middle of an answer",
+            |host| Box::pin(runner_dies(host)),
+            "?",
+        )
+        .not_simulator(no_runner),
+        Case::new(
+            "the host is killed in the middle of an answer",
+            |host| Box::pin(host_dies(host)),
+            "?",
+        )
+        .not_simulator(no_runner),
+    ]
+}

@@ -1,0 +1,133 @@
+//! A whole swarm with the default team: a NATS server, a coordinator and four agents, which ask this host.
+
+use serde_json::{Value, json};
+use swarm_tests::ollama::Limits;
+use swarm_tests::{Process, Stack};
+
+use crate::case::Case;
+use crate::host::Host;
+use crate::outcome::Outcome;
+
+const TEAM: [&str; 4] = [
+    "research_agent",
+    "creative_agent",
+    "critical_agent",
+    "summarizer_agent",
+];
+
+/// A stack whose agents ask these hosts.
+struct Team {
+    stack: Stack,
+    _processes: Vec<Process>,
+}
+
+impl Team {
+    async fn of(hosts: &[&Host]) -> Self {
+        let mut stack = Stack::start(&[]).await;
+        let urls: Vec<String> = hosts.iter().map(|host| host.url()).collect();
+        stack.set("SWARM_OLLAMA_HOSTS", &json!(urls).to_string());
+        let mut processes = vec![stack.coordinator().await];
+        processes.extend(TEAM.map(|agent| stack.agent(agent)));
+        stack.agents_are_ready(TEAM.len()).await;
+        Self {
+            stack,
+            _processes: processes,
+        }
+    }
+
+    /// How a run ended: its status and how many agents answered.
+    async fn ended(&self, run: &str) -> String {
+        let result = self.stack.result(run).await;
+        let answers = result["answers"].as_array().map_or(0, Vec::len);
+        let simulated = if result["simulated"] == true {
+            ", simulated"
+        } else {
+            ""
+        };
+        format!(
+            "{}, {answers} answers{simulated}",
+            result["status"].as_str().unwrap_or("no status")
+        )
+    }
+}
+
+/// A task to the whole team by the plain CLI.
+async fn fan_out(host: Host) -> Outcome {
+    let team = Team::of(&[&host]).await;
+    let task = "Analyze the pros and cons of renewable energy";
+    let printed = team
+        .stack
+        .nats(&["req", "swarm.ask", task, "--timeout", "60s", "--raw"])
+        .await;
+    assert!(printed.ok, "{printed:?}");
+    // The summarizer's answer is the run's.
+    let said = printed.out.trim();
+    if said.contains("[SIMULATED") {
+        Outcome::fact("a text")
+    } else {
+        Outcome::fact(format!("{said:?}"))
+    }
+}
+
+/// Every event and answer of a run that is shared out.
+async fn shared_out(host: Host) -> Outcome {
+    let team = Team::of(&[&host]).await;
+    let run = team.stack.submit("Analyze the pros and cons", &[]).await;
+    let ended = team.ended(&run).await;
+    let log = team.stack.log_of(&run).await;
+    let last = log
+        .last()
+        .map_or(Value::Null, |event| event["type"].clone());
+    Outcome::fact(format!("{ended}, last event {last}"))
+}
+
+/// The runner of every model dies while the agents work; the host has one slot and their answers have no end.
+async fn runners_die(mut host: Host) -> Outcome {
+    let team = Team::of(&[&host]).await;
+    let task = ["--agents", "research_agent"];
+    let run = team.stack.submit("<|s:endless|>", &task).await;
+    host.loaded(1).await;
+    host.real().kill_runners();
+    Outcome::fact(team.ended(&run).await)
+}
+
+/// Two hosts; the first goes away before the task comes.
+async fn one_host_dies(mut host: Host) -> Outcome {
+    let second = host.another().await;
+    let team = Team::of(&[&host, &second]).await;
+    host.real().kill_9();
+    let run = team.stack.submit("Analyze the pros and cons", &[]).await;
+    Outcome::fact(team.ended(&run).await)
+}
+
+pub fn cases() -> Vec<Case> {
+    let no_runner = "It has no runner that could be killed.";
+    vec![
+        Case::new(
+            "a task to the team, by `nats req swarm.ask`",
+            |host| Box::pin(fan_out(host)),
+            "?",
+        ),
+        Case::new(
+            "the run of a task to the team",
+            |host| Box::pin(shared_out(host)),
+            "?",
+        )
+        .with(Limits {
+            parallel: 2,
+            ..Limits::default()
+        }),
+        Case::new(
+            "the runner is killed while an agent works",
+            |host| Box::pin(runners_die(host)),
+            "?",
+        )
+        .not_simulator(no_runner),
+        Case::new(
+            "two hosts, and the first is killed",
+            |host| Box::pin(one_host_dies(host)),
+            "?",
+        )
+        .not_simulator(no_runner),
+    ]
+}

@@ -1,0 +1,80 @@
+//! The page that tells what was found.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use crate::case::{Case, Found};
+use crate::host::Kind;
+
+const HEAD: &str = "\
+# Ollama, and the simulator beside it
+
+`make test-ollama` wrote this page. It builds real Ollama servers from package registries (`scripts/ollama`, a quarter of an
+hour on two cores, once), makes models of a few megabytes for them by hand (`scripts/ollama_models.py`), sends the same
+requests to each server and to `ollama-sim`, and fails when one answers otherwise than it says here. No published model was
+run: the models play scripts, so that a server gets exactly the text that a case is about. What a model of yours writes is
+another matter; what a server makes of it is not.
+
+An empty cell says that the server did as 0.33.0 did. `call_+8` is an id of that prefix and eight more characters.
+";
+
+/// The whole page.
+pub fn page(results: &[(&Case, &Found)]) -> String {
+    let mut page = HEAD.to_owned();
+    writeln!(
+        page,
+        "\nRun on {}, {} {}: {} cases.",
+        output("date", &["-u", "+%Y-%m-%d"]),
+        output("uname", &["-s"]),
+        output("uname", &["-m"]),
+        results.len(),
+    )
+    .unwrap();
+    let mut part = "";
+    for (case, found) in results {
+        if case.part != part {
+            part = case.part;
+            write!(
+                page,
+                "\n## {part}\n\n| case | 0.33.0 | 0.17.4 | simulator |\n|---|---|---|---|\n"
+            )
+            .unwrap();
+        }
+        row(&mut page, case, found);
+    }
+    page
+}
+
+fn row(page: &mut String, case: &Case, found: &Found) {
+    write!(
+        page,
+        "| {} | {} |",
+        cell(case.name),
+        cell(&found[&Kind::New])
+    )
+    .unwrap();
+    for kind in [Kind::Old, Kind::Simulator] {
+        let Some(difference) = case.difference(kind) else {
+            page.push_str(" |");
+            continue;
+        };
+        match found.get(&kind) {
+            Some(outcome) => write!(page, " {}. *{}* |", cell(outcome), cell(difference.why)),
+            None => write!(page, " not asked: *{}* |", cell(difference.why)),
+        }
+        .unwrap();
+    }
+    page.push('\n');
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('\n', " ")
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let printed = output.expect("the system has it").stdout;
+    String::from_utf8_lossy(&printed).trim().to_owned()
+}
