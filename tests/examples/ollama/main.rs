@@ -1,5 +1,5 @@
 //! The same requests to real Ollama servers and to the simulator: `make test-ollama`, or some of the cases by
-//! `cargo run -p swarm-tests --example ollama -- cancel pool`. With `--document FILE` it writes what it found.
+//! `cargo run -p swarm-tests --example ollama -- cancel pool`, of one server with `--on 0.17.4` before. With `--document FILE` it writes what it found.
 //!
 //! It is a program and no test: the servers it needs take a quarter of an hour to build (`scripts/ollama`). Every case
 //! says what each server answers; another answer fails the run, and so does a difference between two of them that has no
@@ -30,32 +30,40 @@ const PATIENCE: Duration = Duration::from_secs(120);
 async fn main() -> ExitCode {
     let mut words = Vec::new();
     let mut document = None;
+    let mut kinds = Kind::ALL.to_vec();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--document" {
             document = Some(PathBuf::from(arguments.next().expect("--document FILE")));
+        } else if argument == "--on" {
+            let kind = arguments.next().expect("--on SERVER");
+            kinds.retain(|known| known.to_string() == kind);
         } else {
             words.push(argument);
         }
     }
     assert!(
-        document.is_none() || words.is_empty(),
-        "a document holds all cases"
+        document.is_none() || (words.is_empty() && kinds == Kind::ALL),
+        "a document holds all cases and servers"
     );
     host::check_installed();
 
     let begun = Instant::now();
     let cases = cases::all();
     let chosen = cases.into_iter().filter(|case| {
-        words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()))
+        words.is_empty()
+            || words
+                .iter()
+                .any(|word| format!("{}: {}", case.part, case.name).contains(word.as_str()))
     });
     let mut results = Vec::new();
     for case in chosen {
-        let found = try_on_all(&case).await;
+        let found = try_on_all(&case, &kinds).await;
         let faults = case.faults(&found);
         println!(
-            "{} {}",
+            "{} {}: {}",
             if faults.is_empty() { "ok  " } else { "FAIL" },
+            case.part,
             case.name
         );
         for fault in &faults {
@@ -87,9 +95,9 @@ async fn main() -> ExitCode {
 }
 
 /// What each server makes of a case, each with a process of its own.
-async fn try_on_all(case: &Case) -> Found {
+async fn try_on_all(case: &Case, kinds: &[Kind]) -> Found {
     let mut found = Found::new();
-    for kind in Kind::ALL {
+    for kind in kinds.iter().copied() {
         if case.runs_on(kind) {
             found.insert(kind, try_on(case, kind).await);
         }

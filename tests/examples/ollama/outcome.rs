@@ -5,6 +5,9 @@ use std::fmt;
 use serde_json::Value;
 use swarm_model::{ChatError, Completion};
 
+/// What the models of `scripts/ollama_models.py` say that were not told what to say.
+const PLAIN: &str = "Hello, this model was made by hand.";
+
 /// What came of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -53,6 +56,7 @@ pub enum Part {
 #[derive(Debug)]
 pub struct Reply {
     status: u16,
+    streamed: bool,
     raw: String,
     /// Its chunks; one alone when it was not streamed.
     pub chunks: Vec<Value>,
@@ -62,11 +66,24 @@ impl Reply {
     /// Reads a response to its end.
     pub async fn read(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
+        let content = response.headers().get("content-type").cloned();
+        let streamed = content.is_some_and(|content| content == "application/x-ndjson");
         let raw = response.text().await.expect("a whole body");
+        Self {
+            status,
+            streamed,
+            ..Self::of_stream(raw.as_bytes())
+        }
+    }
+
+    /// A stream that was read.
+    pub fn of_stream(body: &[u8]) -> Self {
+        let raw = String::from_utf8_lossy(body).into_owned();
         let chunks = raw.lines().map(serde_json::from_str);
         let chunks = chunks.collect::<Result<_, _>>().unwrap_or_default();
         Self {
-            status,
+            status: 200,
+            streamed: true,
             raw,
             chunks,
         }
@@ -80,6 +97,12 @@ impl Reply {
     /// Whether the answer is complete.
     pub fn is_done(&self) -> bool {
         self.last("done") == true
+    }
+
+    /// When the server wrote the first chunk and the last one, by its clock.
+    pub fn span(&self) -> (Moment, Moment) {
+        let moment = |chunk: Option<&Value>| moment(&chunk.expect("a chunk")["created_at"]);
+        (moment(self.chunks.first()), moment(self.chunks.last()))
     }
 
     /// All text in a row.
@@ -102,6 +125,11 @@ impl Reply {
         for chunk in &self.chunks {
             read_chunk(chunk, &mut parts);
         }
+        if !self.streamed {
+            // There is one chunk, and nothing to tell apart.
+            let done_is_first = matches!(parts.first(), Some(Part::Done(_)));
+            parts.rotate_left(usize::from(done_is_first));
+        }
         let ended = |part: &Part| matches!(part, Part::Done(_) | Part::Error(_));
         if !parts.iter().any(ended) {
             parts.push(Part::NoDone);
@@ -115,6 +143,15 @@ impl Reply {
             _ => self.raw.clone(),
         }
     }
+}
+
+/// A moment in UTC: to the second, and the digits behind, without zeros at the end.
+pub type Moment = (String, String);
+
+fn moment(value: &Value) -> Moment {
+    let text = value.as_str().expect("a time").trim_end_matches('Z');
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    (seconds.to_owned(), fraction.to_owned())
 }
 
 fn read_chunk(chunk: &Value, parts: &mut Vec<Part>) {
@@ -145,9 +182,25 @@ fn read_chunk(chunk: &Value, parts: &mut Vec<Part>) {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),
-            arguments: call["function"]["arguments"].clone(),
+            arguments: sorted(&call["function"]["arguments"]),
             id: shape(call["id"].as_str()),
         });
+    }
+}
+
+/// A server gives the members of an object in any order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            let sorted = members
+                .into_iter()
+                .map(|(name, value)| (name.clone(), sorted(value)));
+            Value::Object(sorted.collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
     }
 }
 
@@ -177,9 +230,13 @@ impl Outcome {
     }
 }
 
-/// The beginning of a text that is long.
+/// A text in quotes, when it matters which it is, and its beginning alone when it is long.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
+    const MOST: usize = 90;
+    // What a model says that was not told what to say.
+    if text == PLAIN || text.starts_with("[SIMULATED ") {
+        return "a text".to_owned();
+    }
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -212,12 +269,8 @@ impl fmt::Display for Outcome {
                 formatter.write_str(&shown.join(", "))
             }
             Self::Completed(completion) => {
-                if completion.simulated {
-                    formatter.write_str("a text")?;
-                } else {
-                    formatter.write_str(&shortened(&completion.text))?;
-                }
-                write!(formatter, ", {:?}", completion.done_reason)
+                let text = shortened(&completion.text);
+                write!(formatter, "{text}, {:?}", completion.done_reason)
             }
             Self::Failed(error) => {
                 let said = without_address(&error.to_string());
@@ -231,7 +284,7 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Part {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => write!(formatter, "text {}", shortened(text)),
+            Self::Text(text) => formatter.write_str(&shortened(text)),
             Self::Thinking(text) => write!(formatter, "thinking {}", shortened(text)),
             Self::Call {
                 name,

@@ -1,11 +1,12 @@
 //! The client of the product: what it makes of what the servers do.
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
 use swarm_model::{ChatEvent, ChatModel as _, Completion};
 use swarm_tests::ollama::Limits;
 use swarm_tests::process::free_port;
 
+use super::ENDLESS;
 use crate::case::Case;
 use crate::host::{Host, ask, client_of, client_outcome, complete};
 use crate::outcome::Outcome;
@@ -39,7 +40,7 @@ async fn all_are_off(_host: Host) -> Outcome {
 /// The runner dies while an answer is being read.
 async fn runner_dies(mut host: Host) -> Outcome {
     let client = host.client();
-    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    let mut answer = ask(&client, MODEL, ENDLESS);
     let first = answer.next().await.expect("an event").expect("a text");
     assert!(matches!(first, ChatEvent::Text(_)), "{first:?}");
     host.real().kill_runners();
@@ -49,7 +50,7 @@ async fn runner_dies(mut host: Host) -> Outcome {
 /// The whole machine goes away while an answer is being read.
 async fn host_dies(mut host: Host) -> Outcome {
     let client = host.client();
-    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    let mut answer = ask(&client, MODEL, ENDLESS);
     answer.next().await.expect("an event").expect("a text");
     host.real().kill_9();
     Outcome::of_client(complete(answer).await)
@@ -58,13 +59,25 @@ async fn host_dies(mut host: Host) -> Outcome {
 /// An answer that is dropped leaves its slot to the next one; there is one slot.
 async fn dropped(host: Host) -> Outcome {
     let client = host.client();
-    let mut answer = ask(&client, MODEL, "<|s:endless|>");
+    let mut answer = ask(&client, MODEL, ENDLESS);
     answer.next().await.expect("an event").expect("a text");
     drop(answer);
     client_outcome(&client, MODEL, "Hello").await
 }
 
-/// Twelve requests at once, of four kinds, by one client: each gets its own answer.
+/// Six requests that need another model than the one that is at work; the queue holds one.
+async fn busy(host: Host) -> Outcome {
+    let client = host.client();
+    let mut at_work = ask(&client, MODEL, ENDLESS);
+    at_work.next().await.expect("an event").expect("a text");
+    let asked = (0..6).map(|_| complete(ask(&client, "llama3.2:1b", "Hello")));
+    // One that is refused is refused at once; the others wait until the first answer ends.
+    let asked = asked.map(|answer| answer.boxed());
+    let (refused, _, _) = futures_util::future::select_all(asked).await;
+    Outcome::of_client(refused)
+}
+
+/// Twelve requests at once, of two kinds, by one client: each gets its own answer.
 async fn many(host: Host) -> Outcome {
     let client = host.client();
     let asked = (0..12).map(|number| {
@@ -82,7 +95,7 @@ async fn many(host: Host) -> Outcome {
         .collect();
     texts.sort();
     texts.dedup();
-    Outcome::fact(texts.join(" / "))
+    Outcome::fact(texts.join(" and "))
 }
 
 /// The tokens the client reports, of a prompt whose length is known: one a byte, and what the template puts around it.
@@ -152,7 +165,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "a text that `num_predict` cuts",
-            |host| Box::pin(says(host, MODEL, "<|s:endless|>")),
+            |host| Box::pin(says(host, MODEL, ENDLESS)),
             "?",
         ),
         Case::new(
@@ -160,6 +173,11 @@ pub fn cases() -> Vec<Case> {
             |host| Box::pin(async move { says(host, MODEL, &"x".repeat(3000)).await }),
             "?",
         ),
+        Case::new("a host that is busy", |host| Box::pin(busy(host)), "?").with(Limits {
+            parallel: 1,
+            queue: 1,
+            loaded: 1,
+        }),
         Case::new("twelve answers at once", |host| Box::pin(many(host)), "?").with(Limits {
             parallel: 2,
             ..Limits::default()

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use swarm_tests::ollama::Limits;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::ENDLESS;
 use crate::case::Case;
 use crate::host::{Host, body};
 use crate::outcome::{Outcome, Reply};
@@ -18,7 +18,7 @@ const OTHER: &str = "llama3.2:1b";
 /// An answer of about two seconds, if nobody ends it before.
 fn endless(model: &str) -> Value {
     let options = json!({"num_predict": 4000, "num_ctx": 8192});
-    body(model, "<|s:endless|>", json!({"options": options}))
+    body(model, ENDLESS, json!({"options": options}))
 }
 
 /// A short answer, with the same options, so that nothing is loaded anew.
@@ -27,33 +27,44 @@ fn short(model: &str) -> Value {
     body(model, "Hello", json!({"options": options}))
 }
 
-/// A request on its way: the first bytes of its answer came.
+/// A request that is being answered.
 struct Begun {
     response: reqwest::Response,
+    read: Vec<u8>,
 }
 
 impl Begun {
     async fn new(host: &Host, body: Value) -> Self {
         let mut response = host.post("/api/chat", body.to_string()).await;
-        response.chunk().await.expect("a chunk").expect("a chunk");
-        Self { response }
+        let first = response.chunk().await.expect("a chunk").expect("a chunk");
+        Self {
+            response,
+            read: first.to_vec(),
+        }
     }
 
-    /// The rest of it, without the first chunk.
-    async fn rest(self) -> Reply {
-        Reply::read(self.response).await
+    /// The whole answer.
+    async fn whole(mut self) -> Reply {
+        while let Some(chunk) = self.response.chunk().await.expect("a chunk") {
+            self.read.extend_from_slice(&chunk);
+        }
+        Reply::of_stream(&self.read)
     }
 }
 
-/// A request that is sent in the background; what it comes to, and when.
-fn send(host: &Host, body: Value) -> JoinHandle<(Instant, Outcome)> {
+/// A request that is sent in the background.
+fn send(host: &Host, body: Value) -> JoinHandle<Reply> {
     let (url, body) = (host.url(), body.to_string());
     tokio::spawn(async move {
         let client = swarm_tests::ollama::client();
         let sent = client.post(url + "/api/chat").body(body).send().await;
-        let reply = Reply::read(sent.expect("the server answers")).await;
-        (Instant::now(), reply.outcome())
+        Reply::read(sent.expect("the server answers")).await
     })
+}
+
+/// Until a request that was sent waits in the server. Nothing tells from outside when it does.
+async fn until_it_waits() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// The first is being answered while three more come one after the other.
@@ -62,95 +73,46 @@ async fn in_order(host: Host) -> Outcome {
     let first = Begun::new(&host, endless(MODEL)).await;
     let mut waiting = Vec::new();
     for _ in 0..3 {
-        let (asked, is_sent) = oneshot::channel();
-        let (url, body) = (host.url(), short(MODEL).to_string());
-        waiting.push(tokio::spawn(async move {
-            let client = swarm_tests::ollama::client();
-            let request = client.post(url + "/api/chat").body(body).build().unwrap();
-            // The connection is what the server queues by; nothing tells from outside when it has read it.
-            let sending = tokio::spawn(async move { client.execute(request).await });
-            asked.send(()).unwrap();
-            Reply::read(sending.await.unwrap().unwrap()).await;
-            Instant::now()
-        }));
-        is_sent.await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        waiting.push(send(&host, short(MODEL)));
+        until_it_waits().await;
     }
-    let rest = first.rest().await;
-    let first_ended = Instant::now();
-    let ends: Vec<Instant> = join_all(waiting)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
-    let fair = ends.is_sorted();
-    let alone = ends
-        .iter()
-        .all(|end| *end + Duration::from_millis(50) > first_ended);
-    assert!(rest.is_done(), "the first answer ends");
-    Outcome::fact(format!(
-        "{}, {}",
-        if alone {
-            "one at a time"
-        } else {
-            "several at a time"
-        },
-        if fair { "in order" } else { "in any order" },
-    ))
+    let mut spans = vec![first.whole().await.span()];
+    for reply in waiting {
+        spans.push(reply.await.expect("an answer").span());
+    }
+    let alone = spans.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+    Outcome::fact(if alone {
+        "one at a time, in order"
+    } else {
+        "not in order, or several at a time"
+    })
 }
 
 /// Two requests and two slots: the short one does not wait for the long one.
 async fn side_by_side(host: Host) -> Outcome {
     host.chat(short(MODEL)).await;
     let long = Begun::new(&host, endless(MODEL)).await;
-    let (ended, _) = send(&host, short(MODEL)).await.unwrap();
-    long.rest().await;
-    let apart = ended.elapsed() > Duration::from_millis(200);
-    Outcome::fact(if apart {
+    let (_, short_ended) = send(&host, short(MODEL)).await.expect("an answer").span();
+    let (_, long_ended) = long.whole().await.span();
+    Outcome::fact(if short_ended < long_ended {
         "side by side"
     } else {
         "one after the other"
     })
 }
 
-/// One model is at work, another waits to be loaded, a third request finds the queue full.
-async fn busy(host: Host) -> Outcome {
+/// The first refusal among five more requests, while one is being answered.
+async fn five_more(host: Host, model: &str) -> Outcome {
     host.chat(short(MODEL)).await;
     let at_work = Begun::new(&host, endless(MODEL)).await;
-    let requests: Vec<_> = (0..5).map(|_| send(&host, short(OTHER))).collect();
-    let outcomes: Vec<Outcome> = join_all(requests)
-        .await
+    let requests: Vec<_> = (0..5).map(|_| send(&host, short(model))).collect();
+    let replies = join_all(requests).await;
+    at_work.whole().await;
+    let mut outcomes = replies
         .into_iter()
-        .map(|sent| sent.unwrap().1)
-        .collect();
-    at_work.rest().await;
-    let refused = outcomes
-        .iter()
-        .find(|outcome| matches!(outcome, Outcome::Refused { .. }));
-    match refused {
-        Some(refused) => refused.clone(),
-        None => Outcome::fact("all are answered"),
-    }
-}
-
-/// The same with five requests for the model that is loaded.
-async fn not_busy(host: Host) -> Outcome {
-    host.chat(short(MODEL)).await;
-    let at_work = Begun::new(&host, endless(MODEL)).await;
-    let requests: Vec<_> = (0..5).map(|_| send(&host, short(MODEL))).collect();
-    let outcomes: Vec<Outcome> = join_all(requests)
-        .await
-        .into_iter()
-        .map(|sent| sent.unwrap().1)
-        .collect();
-    at_work.rest().await;
-    let refused = outcomes
-        .iter()
-        .find(|outcome| matches!(outcome, Outcome::Refused { .. }));
-    match refused {
-        Some(refused) => refused.clone(),
-        None => Outcome::fact("all are answered"),
-    }
+        .map(|reply| reply.expect("an answer").outcome());
+    let refused = outcomes.find(|outcome| matches!(outcome, Outcome::Refused { .. }));
+    refused.unwrap_or_else(|| Outcome::fact("all are answered"))
 }
 
 /// A client leaves while its answer is being written, and another one asks.
@@ -173,9 +135,9 @@ async fn leave_the_queue(host: Host) -> Outcome {
     let begun = Instant::now();
     let at_work = Begun::new(&host, endless(MODEL)).await;
     let waiting = send(&host, endless(MODEL));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_it_waits().await;
     waiting.abort();
-    at_work.rest().await;
+    at_work.whole().await;
     let takes = begun.elapsed();
     let begun = Instant::now();
     host.chat(short(MODEL)).await;
@@ -195,7 +157,7 @@ async fn killed(mut host: Host) -> Outcome {
     host.chat(short(MODEL)).await;
     let at_work = Begun::new(&host, endless(MODEL)).await;
     host.real().kill_runners();
-    let broken = at_work.rest().await;
+    let broken = at_work.whole().await;
     let broken = broken.chunks.last().map(|last| last["error"].clone());
     let after = host.chat(short(MODEL)).await;
     Outcome::fact(format!(
@@ -227,10 +189,11 @@ async fn overtaken(host: Host) -> Outcome {
     host.chat(short(MODEL)).await;
     let at_work = Begun::new(&host, endless(MODEL)).await;
     let swap = send(&host, short(OTHER));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until_it_waits().await;
     let same = send(&host, short(MODEL));
-    at_work.rest().await;
-    let ((swapped, _), (answered, _)) = (swap.await.unwrap(), same.await.unwrap());
+    at_work.whole().await;
+    let (_, swapped) = swap.await.expect("an answer").span();
+    let (_, answered) = same.await.expect("an answer").span();
     Outcome::fact(if answered < swapped {
         "it overtakes"
     } else {
@@ -262,13 +225,13 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::new(
             "six requests for a loaded model, queue of one",
-            |host| Box::pin(not_busy(host)),
+            |host| Box::pin(five_more(host, MODEL)),
             "all are answered",
         )
         .with(one),
         Case::new(
             "five requests that need another model, queue of one",
-            |host| Box::pin(busy(host)),
+            |host| Box::pin(five_more(host, OTHER)),
             "?",
         )
         .with(one),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use swarm_tests::ollama::Limits;
 use swarm_tests::{Process, Stack};
 
+use super::ENDLESS;
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::Outcome;
@@ -81,11 +82,50 @@ async fn shared_out(host: Host) -> Outcome {
     Outcome::fact(format!("{ended}, last event {last}"))
 }
 
+/// A run is cancelled while its agent's model talks; the host's only slot is free for the next request.
+async fn cancelled(host: Host) -> Outcome {
+    let team = Team::of(&[&host]).await;
+    let run = team
+        .stack
+        .submit(ENDLESS, &["--agents", "research_agent"])
+        .await;
+    host.loaded(1).await;
+    let printed = team
+        .stack
+        .nats(&["req", "swarm.cancel", &run, "--raw"])
+        .await;
+    assert!(printed.ok, "{printed:?}");
+    let ended = team.ended(&run).await;
+    let free = host
+        .say(
+            "llama3.2:3b",
+            "Hello",
+            json!({"options": {"num_predict": 1}}),
+        )
+        .await;
+    Outcome::fact(format!("{ended}; the next request: {}", free.outcome()))
+}
+
+/// A model that no host has.
+async fn missing_model(host: Host) -> Outcome {
+    let mut stack = Stack::start(&[]).await;
+    stack.set("SWARM_OLLAMA_HOSTS", &json!([host.url()]).to_string());
+    stack.configure("agents:\n  research_agent:\n    model: nowhere:1b\n");
+    let _processes = [stack.coordinator().await, stack.agent("research_agent")];
+    stack.agents_are_ready(1).await;
+    let run = stack.submit("Hello", &["--agents", "research_agent"]).await;
+    let result = stack.result(&run).await;
+    Outcome::fact(format!(
+        "{}: {}",
+        result["status"], result["answers"][0]["error"]["code"]
+    ))
+}
+
 /// The runner of every model dies while the agents work; the host has one slot and their answers have no end.
 async fn runners_die(mut host: Host) -> Outcome {
     let team = Team::of(&[&host]).await;
     let task = ["--agents", "research_agent"];
-    let run = team.stack.submit("<|s:endless|>", &task).await;
+    let run = team.stack.submit(ENDLESS, &task).await;
     host.loaded(1).await;
     host.real().kill_runners();
     Outcome::fact(team.ended(&run).await)
@@ -117,6 +157,12 @@ pub fn cases() -> Vec<Case> {
             parallel: 2,
             ..Limits::default()
         }),
+        Case::new("a run is cancelled", |host| Box::pin(cancelled(host)), "?"),
+        Case::new(
+            "a model that no host has",
+            |host| Box::pin(missing_model(host)),
+            "?",
+        ),
         Case::new(
             "the runner is killed while an agent works",
             |host| Box::pin(runners_die(host)),
