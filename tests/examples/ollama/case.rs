@@ -68,11 +68,6 @@ impl Case {
         self.but(Kind::Old, Some(outcome), why)
     }
 
-    /// Ollama 0.17.4 cannot be asked.
-    pub fn not_0_17_4(self, why: &'static str) -> Self {
-        self.but(Kind::Old, None, why)
-    }
-
     /// The simulator answers something else.
     pub fn but_simulator(self, outcome: &'static str, why: &'static str) -> Self {
         self.but(Kind::Simulator, Some(outcome), why)

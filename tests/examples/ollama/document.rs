@@ -15,7 +15,24 @@ requests to each server and to `ollama-sim`, and fails when one answers otherwis
 run: the models play scripts, so that a server gets exactly the text that a case is about. What a model of yours writes is
 another matter; what a server makes of it is not.
 
-An empty cell says that the server did as 0.33.0 did. `call_+8` is an id of that prefix and eight more characters.
+An empty cell says that the server did as 0.33.0 did. `a text` is what a model says when nobody asks for a certain script;
+what stands behind `done` came in the chunk that ends the stream; `call_+8` is an id of that prefix and eight more
+characters.
+
+## What this means
+
+* **A slot can be lost.** A server hands each chunk from the task that reads the model to the one that writes to the client.
+  When a client leaves just then, the first waits for ever, and its slot is taken until the server is started anew: later
+  requests for the model get no answer and no error. The models here write 1,000 tokens a second and more, and lose a slot
+  once in 10 to 30 times that a client leaves at the first chunk, with both versions; a slower model leaves less room for it.
+  A client that waits in the queue, and one that leaves while its prompt is read, lose nothing.
+* **Markers of turns in a text are markers.** Text of a user, a tool or a document can end its turn and begin another, unless
+  the markers are broken up before it is sent.
+* **Calls get lost on the way.** An unknown tool or a cut call in a tag leaves an empty answer, without an error. Send
+  `num_predict`, and take an empty answer for a failure.
+* **`format` with `tools` gives false calls,** and a model that thinks is held to no schema unless `think` is `false`.
+* **A prompt that is too long is cut in silence** unless `truncate` is `false`; the refusal has three wordings.
+* **A loop ends without `done`.** An answer is complete when `done` says so, and not when the connection ends.
 ";
 
 /// The whole page.

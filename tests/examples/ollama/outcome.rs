@@ -224,6 +224,11 @@ impl Outcome {
         }
     }
 
+    /// A text that a person reads.
+    pub fn said(text: &str) -> Self {
+        Self::Fact(shortened(text))
+    }
+
     /// A fact.
     pub fn fact(text: impl Into<String>) -> Self {
         Self::Fact(text.into())

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use swarm_tests::ollama::client;
 
+use super::{NO_MODEL, NO_SCRIPTS};
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::Outcome;
@@ -77,57 +78,57 @@ async fn root(host: Host) -> Outcome {
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("GET /", |host| Box::pin(root(host)), "?"),
+        Case::new("GET /", |host| Box::pin(root(host)), "Ollama is running").but_simulator("Ollama is running (SIMULATED by ollama-sim)", "Nobody shall take it for a model."),
         Case::new(
             "capabilities of llama3.2:3b",
             |host| Box::pin(capabilities(host, MODEL)),
-            "?",
+            "completion, tools",
         ),
         Case::new(
             "capabilities of gemma2:2b",
             |host| Box::pin(capabilities(host, "gemma2:2b")),
-            "?",
+            "completion",
         ),
         Case::new(
             "capabilities of a model that thinks",
             |host| Box::pin(capabilities(host, "swarm-thinking")),
-            "?",
-        ),
+            "completion, thinking",
+        ).not_simulator(NO_MODEL),
         Case::new(
             "capabilities of a model with a Jinja template alone",
             |host| Box::pin(capabilities(host, "swarm-native")),
-            "?",
-        ),
+            "completion, tools",
+        ).but_0_17_4("completion", "It reads templates in the form of Go alone.").not_simulator(NO_MODEL),
         Case::new(
             "headers and fields of a stream",
             |host| Box::pin(shape(host)),
-            "?",
+            "application/x-ndjson, length none; first: created_at done message model; last: created_at done done_reason eval_count eval_duration load_duration message model prompt_eval_count prompt_eval_duration total_duration",
         ),
         Case::new(
             "a text, streamed",
             |host| Box::pin(say(host, "Hello", json!({}))),
-            "?",
+            "a text, done stop",
         ),
         Case::new(
             "a text, in one document",
             |host| Box::pin(say(host, "Hello", json!({"stream": false}))),
-            "?",
+            "a text, done stop",
         ),
         Case::new(
             "a text beyond ASCII",
             |host| Box::pin(say(host, "<|s:unicode|>", json!({}))),
-            "?",
-        ),
+            "\"Grüße aus 東京, 42 °C 🦀.\", done stop",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "a text cut by `num_predict`",
             |host| Box::pin(say(host, "Hello", json!({"options": {"num_predict": 2}}))),
-            "?",
-        ),
+            "\"Hello, t\", done length",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "nothing at all",
             |host| Box::pin(say(host, "<|s:empty|>", json!({}))),
-            "?",
-        ),
+            "done stop",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "one token for ever, streamed",
             |host| {
@@ -137,16 +138,16 @@ pub fn cases() -> Vec<Case> {
                     json!({"options": {"num_predict": 50}}),
                 ))
             },
-            "?",
-        ),
+            "\"again again again again again again again again again again again again again again again \"…, ends without done",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "one token for ever, in one document",
             |host| {
                 let more = json!({"stream": false, "options": {"num_predict": 50}});
                 Box::pin(say(host, "<|s:loop|>", more))
             },
-            "?",
-        ),
+            "\"again again again again again again again again again again again again again again again \"…, ends without done",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "one token for ever, native",
             |host| {
@@ -155,8 +156,8 @@ pub fn cases() -> Vec<Case> {
                     host.say("swarm-native", "<|s:loop|>", more).await.outcome()
                 })
             },
-            "?",
-        ),
+            "\"again again again again again again again again again again again again again again again \"…, done length",
+        ).but_0_17_4("\"again again again again again again again again again again again again again again again \"…, ends without done", "It has its own runner, which gives up after 30 equal tokens.").not_simulator(NO_MODEL),
         Case::new(
             "tokens of a text without an end, window of 256, no `num_predict`",
             |host| {
@@ -167,12 +168,12 @@ pub fn cases() -> Vec<Case> {
                     Outcome::fact(format!("{count} tokens, {reason}"))
                 })
             },
-            "?",
-        ),
+            "2560 tokens, \"length\"",
+        ).not_simulator(NO_SCRIPTS),
         Case::new(
             "no messages: load and unload",
             |host| Box::pin(load_and_unload(host)),
-            "?",
+            "done load; then done unload",
         ),
     ]
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use swarm_tests::ollama::Limits;
 use tokio::task::JoinHandle;
 
-use super::ENDLESS;
+use super::{ENDLESS, LOST};
 use crate::case::Case;
 use crate::host::{Host, body};
 use crate::outcome::{Outcome, Reply};
@@ -16,13 +16,13 @@ const MODEL: &str = "llama3.2:3b";
 const OTHER: &str = "llama3.2:1b";
 
 /// An answer of about two seconds, if nobody ends it before.
-fn endless(model: &str) -> Value {
+pub fn endless(model: &str) -> Value {
     let options = json!({"num_predict": 4000, "num_ctx": 8192});
     body(model, ENDLESS, json!({"options": options}))
 }
 
 /// A short answer, with the same options, so that nothing is loaded anew.
-fn short(model: &str) -> Value {
+pub fn short(model: &str) -> Value {
     let options = json!({"num_predict": 4, "num_ctx": 8192});
     body(model, "Hello", json!({"options": options}))
 }
@@ -124,9 +124,7 @@ async fn leave_mid_stream(host: Host) -> Outcome {
     assert!(whole.is_done(), "{}", whole.outcome());
     let leaving = Begun::new(&host, endless(MODEL)).await;
     drop(leaving);
-    let begun = Instant::now();
-    host.chat(short(MODEL)).await;
-    freed(begun.elapsed(), takes)
+    host.slot_after_leaving(short(MODEL), takes).await
 }
 
 /// A client leaves while it waits; its answer would have taken a while.
@@ -141,15 +139,11 @@ async fn leave_the_queue(host: Host) -> Outcome {
     let takes = begun.elapsed();
     let begun = Instant::now();
     host.chat(short(MODEL)).await;
-    freed(begun.elapsed(), takes)
-}
-
-fn freed(after: Duration, takes: Duration) -> Outcome {
-    if after < takes / 3 {
-        Outcome::fact("its slot is free at once")
+    Outcome::fact(if begun.elapsed() < takes / 3 {
+        "its answer is not written"
     } else {
-        Outcome::fact("its answer is written to the end")
-    }
+        "its answer is written to the end"
+    })
 }
 
 /// What runs the model dies while it answers; then it is asked again.
@@ -232,14 +226,14 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "five requests that need another model, queue of one",
             |host| Box::pin(five_more(host, OTHER)),
-            "?",
-        )
+            "503 `server busy, please try again.  maximum pending requests exceeded`",
+        ).but_simulator("all are answered", "Its models need no loading.")
         .with(one),
         Case::new(
             "a request for the loaded model, behind one for another",
             |host| Box::pin(overtaken(host)),
             "it overtakes",
-        )
+        ).but_simulator("it waits for the other", "Its models need no loading, so the other waits for nothing.")
         .with(Limits {
             loaded: 1,
             ..Limits::default()
@@ -247,17 +241,17 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "a client leaves in the middle of its answer",
             |host| Box::pin(leave_mid_stream(host)),
-            "its slot is free at once",
-        ),
+            "its slot is free at once, or else lost",
+        ).but_simulator("its slot is free at once", LOST),
         Case::new(
             "a client leaves the queue",
             |host| Box::pin(leave_the_queue(host)),
-            "its slot is free at once",
+            "its answer is not written",
         ),
         Case::new(
             "the runner is killed in the middle of an answer",
             |host| Box::pin(killed(host)),
-            "?",
+            "200, then error \"an error was encountered while running the model: unexpected EOF\"; the next request: \"Hello, this mode\", done length",
         )
         .not_simulator(no_runner),
         Case::new(

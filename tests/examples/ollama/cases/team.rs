@@ -1,12 +1,14 @@
 //! A whole swarm with the default team: a NATS server, a coordinator and four agents, which ask this host.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use swarm_tests::ollama::Limits;
 use swarm_tests::{Process, Stack};
 
-use super::ENDLESS;
+use super::{ENDLESS, LOST};
 use crate::case::Case;
-use crate::host::Host;
+use crate::host::{Host, body};
 use crate::outcome::Outcome;
 
 const TEAM: [&str; 4] = [
@@ -39,16 +41,13 @@ impl Team {
     /// How a run ended: its status and how many agents answered.
     async fn ended(&self, run: &str) -> String {
         let result = self.stack.result(run).await;
-        let answers = result["answers"].as_array().map_or(0, Vec::len);
-        let simulated = if result["simulated"] == true {
-            ", simulated"
-        } else {
-            ""
-        };
-        format!(
-            "{}, {answers} answers{simulated}",
-            result["status"].as_str().unwrap_or("no status")
-        )
+        let answers = result["answers"].as_array().expect("answers");
+        let given = answers
+            .iter()
+            .filter(|answer| answer["status"] == "completed")
+            .count();
+        let status = result["status"].as_str().expect("a status");
+        format!("{status}, {given} of {} answered", answers.len())
     }
 }
 
@@ -62,12 +61,7 @@ async fn fan_out(host: Host) -> Outcome {
         .await;
     assert!(printed.ok, "{printed:?}");
     // The summarizer's answer is the run's.
-    let said = printed.out.trim();
-    if said.contains("[SIMULATED") {
-        Outcome::fact("a text")
-    } else {
-        Outcome::fact(format!("{said:?}"))
-    }
+    Outcome::said(printed.out.trim())
 }
 
 /// Every event and answer of a run that is shared out.
@@ -96,14 +90,10 @@ async fn cancelled(host: Host) -> Outcome {
         .await;
     assert!(printed.ok, "{printed:?}");
     let ended = team.ended(&run).await;
-    let free = host
-        .say(
-            "llama3.2:3b",
-            "Hello",
-            json!({"options": {"num_predict": 1}}),
-        )
-        .await;
-    Outcome::fact(format!("{ended}; the next request: {}", free.outcome()))
+    let options = json!({"num_predict": 1, "num_ctx": 8192});
+    let next = body("llama3.2:3b", "Hello", json!({"options": options}));
+    let slot = host.slot_after_leaving(next, Duration::from_secs(6)).await;
+    Outcome::fact(format!("{ended}; {slot}"))
 }
 
 /// A model that no host has.
@@ -115,9 +105,11 @@ async fn missing_model(host: Host) -> Outcome {
     stack.agents_are_ready(1).await;
     let run = stack.submit("Hello", &["--agents", "research_agent"]).await;
     let result = stack.result(&run).await;
+    let code = result["answers"][0]["error"]["code"].as_str();
     Outcome::fact(format!(
-        "{}: {}",
-        result["status"], result["answers"][0]["error"]["code"]
+        "{}, {}",
+        result["status"].as_str().unwrap_or_default(),
+        code.unwrap_or_default()
     ))
 }
 
@@ -146,33 +138,38 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "a task to the team, by `nats req swarm.ask`",
             |host| Box::pin(fan_out(host)),
-            "?",
+            "a text",
         ),
         Case::new(
             "the run of a task to the team",
             |host| Box::pin(shared_out(host)),
-            "?",
+            "completed, 3 of 3 answered, last event \"completed\"",
         )
         .with(Limits {
             parallel: 2,
             ..Limits::default()
         }),
-        Case::new("a run is cancelled", |host| Box::pin(cancelled(host)), "?"),
+        Case::new(
+            "a run is cancelled",
+            |host| Box::pin(cancelled(host)),
+            "canceled, 0 of 1 answered; its slot is free at once, or else lost",
+        )
+        .but_simulator("canceled, 0 of 1 answered; its slot is free at once", LOST),
         Case::new(
             "a model that no host has",
             |host| Box::pin(missing_model(host)),
-            "?",
+            "failed, SW-MODEL-MISSING",
         ),
         Case::new(
             "the runner is killed while an agent works",
             |host| Box::pin(runners_die(host)),
-            "?",
+            "failed, 0 of 1 answered",
         )
         .not_simulator(no_runner),
         Case::new(
             "two hosts, and the first is killed",
             |host| Box::pin(one_host_dies(host)),
-            "?",
+            "completed, 3 of 3 answered",
         )
         .not_simulator(no_runner),
     ]
