@@ -90,11 +90,11 @@ impl AgentLoop {
             );
             return Step::Fail(ErrorBody::new(Code::EmptyAnswer, message));
         }
-        Step::Ask(ChatRequest {
-            model: self.settings.model.clone(),
-            messages: self.messages.clone(),
-            num_predict: self.settings.num_predict,
-        })
+        Step::Ask(ChatRequest::new(
+            self.settings.model.clone(),
+            self.messages.clone(),
+            self.settings.num_predict,
+        ))
     }
 
     /// The model.
@@ -183,14 +183,7 @@ mod tests {
             Message::system("You are."),
             Message::user("Why?\n\n# Context\n\nBecause."),
         ];
-        assert_eq!(
-            agent.step(),
-            Step::Ask(ChatRequest {
-                model: "m".into(),
-                messages,
-                num_predict: 9
-            })
-        );
+        assert_eq!(agent.step(), Step::Ask(ChatRequest::new("m", messages, 9)));
         agent.take(&turn(" So. "));
         assert_eq!(agent.step(), Step::Answer("So.".into()));
         assert_eq!(

@@ -69,6 +69,50 @@ pub enum ChatError {
         /// The model that was asked for.
         model: String,
     },
+    /// The model takes no tools.
+    #[error("model `{model}` takes no tools")]
+    ToolsUnsupported {
+        /// The model that was asked for.
+        model: String,
+    },
+    /// The model does not think before it answers.
+    #[error("model `{model}` cannot think before it answers")]
+    ThinkingUnsupported {
+        /// The model that was asked for.
+        model: String,
+    },
+    /// The chat is longer than the context window.
+    #[error("the chat is longer than the context window: {message}")]
+    ContextTooLong {
+        /// Tokens of the chat, when the host said so.
+        prompt: Option<u64>,
+        /// Tokens of the window, when the host said so.
+        window: Option<u64>,
+        /// The host's words.
+        message: String,
+    },
+    /// The host has cut the chat without a word, and the model answered what was left of it.
+    #[error(
+        "the host cut the chat silently: about {expected} tokens were sent, {evaluated} were read"
+    )]
+    Truncated {
+        /// Tokens that were sent, by estimate.
+        expected: u64,
+        /// Tokens that the host read.
+        evaluated: u64,
+    },
+    /// The model wrote a call of a tool that its host cannot read.
+    #[error("the model wrote a call that its host cannot read: {message}")]
+    ToolParse {
+        /// The host's words.
+        message: String,
+    },
+    /// The model repeats itself; the call was broken off.
+    #[error("the model repeats itself: {excerpt}")]
+    Looping {
+        /// What it repeats, in quotes.
+        excerpt: String,
+    },
     /// The request cannot be put into the format of the API.
     #[error("the request cannot be made: {detail}")]
     Request {
@@ -94,8 +138,16 @@ impl ChatError {
             Self::ModelNotFound { .. } => Code::ModelMissing,
             Self::Busy { .. } => Code::ModelBusy,
             Self::Http { status, .. } if *status >= 500 => Code::ModelHttp,
-            Self::Http { .. } | Self::Request { .. } => Code::ModelRefused,
-            Self::MidStream { .. } | Self::NoDone | Self::BadFrame { .. } => Code::ModelBroken,
+            Self::Http { .. }
+            | Self::Request { .. }
+            | Self::ToolsUnsupported { .. }
+            | Self::ThinkingUnsupported { .. } => Code::ModelRefused,
+            Self::MidStream { .. }
+            | Self::NoDone
+            | Self::BadFrame { .. }
+            | Self::ToolParse { .. } => Code::ModelBroken,
+            Self::ContextTooLong { .. } | Self::Truncated { .. } => Code::ModelContext,
+            Self::Looping { .. } => Code::ModelLooping,
             Self::Cloud { .. } => Code::ModelCloud,
         }
     }

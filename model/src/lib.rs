@@ -11,7 +11,8 @@ pub mod error;
 pub mod ollama;
 
 pub use chat::{
-    ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Look, Message, Role,
+    ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Look, Message,
+    ModelFacts, Role, ToolCall, ToolOffer,
 };
 pub use error::ChatError;
 pub use ollama::{Deadlines, HostReport, HostState, Ollama, Options, OptionsError};

@@ -16,7 +16,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, redirect};
 use tokio::time::timeout;
 
-use crate::chat::{ChatModel, ChatRequest, ChatStream, Look};
+use crate::chat::{ChatModel, ChatRequest, ChatStream, Look, ModelFacts};
 use crate::error::ChatError;
 
 mod cloud;
@@ -121,6 +121,22 @@ impl ChatModel for Ollama {
     fn look(&self, model: &str) -> BoxFuture<'static, Result<Look, ChatError>> {
         let (ollama, model) = (self.clone(), model.to_owned());
         async move { combine(ollama.probe().await, &model) }.boxed()
+    }
+
+    fn facts(&self, model: &str) -> BoxFuture<'static, Result<ModelFacts, ChatError>> {
+        let (ollama, model) = (self.clone(), model.to_owned());
+        async move {
+            let look = combine(ollama.probe().await, &model)?;
+            if !look.has_model {
+                return Err(ChatError::ModelNotFound { model });
+            }
+            let window = ollama.shared.num_ctx;
+            Ok(ModelFacts {
+                window,
+                ..ModelFacts::default()
+            })
+        }
+        .boxed()
     }
 
     fn chat(&self, request: ChatRequest) -> ChatStream {

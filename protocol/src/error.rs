@@ -148,6 +148,10 @@ codes! {
     ModelBroken "SW-MODEL-BROKEN" 500 retryable "Look at the host's log; a newer Ollama may help.",
     /// The model runs in a cloud. Prompts do not leave the machines of the swarm.
     ModelCloud "SW-MODEL-CLOUD" 500 lasting "Name a local model in `agents.<name>.model`, and `ollama pull` it.",
+    /// The chat does not fit into the model's context window, or the host has cut it.
+    ModelContext "SW-MODEL-CONTEXT" 500 lasting "Submit a shorter task or context, raise `ollama.num_ctx`, or take a model with a larger window.",
+    /// The model repeated itself without end, and was stopped.
+    ModelLooping "SW-MODEL-LOOPING" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
     /// The model gave an empty answer.
     EmptyAnswer "SW-MODEL-EMPTY" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
     /// A message in a stream cannot be read. It is a dead letter.

@@ -17,7 +17,7 @@ use swarm_agents::agent_loop::Settings;
 use swarm_agents::{Options, Profile, Worker};
 use swarm_bus::work_loop::Shutdown;
 use swarm_bus::{Role, topology};
-use swarm_model::chat::{DoneReason, Look};
+use swarm_model::chat::{DoneReason, Look, ModelFacts};
 use swarm_model::{ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Completion};
 use swarm_protocol::InstanceId;
 use swarm_tests::{Process, Stack, eventually, holds};
@@ -260,12 +260,17 @@ impl ChatModel for Script {
         let completion = Completion {
             text,
             thinking: String::new(),
+            tool_calls: Vec::new(),
             done_reason: DoneReason::Stop,
             input_tokens: 7 + u64::try_from(rest).unwrap(),
             output_tokens: 3,
             simulated: true,
         };
         stream::iter([Ok(ChatEvent::Done(completion))]).boxed()
+    }
+
+    fn facts(&self, _model: &str) -> BoxFuture<'static, Result<ModelFacts, ChatError>> {
+        async { Ok(ModelFacts::default()) }.boxed()
     }
 
     fn look(&self, _model: &str) -> BoxFuture<'static, Result<Look, ChatError>> {

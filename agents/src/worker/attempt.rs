@@ -403,6 +403,7 @@ async fn stream_turn(
             event = events.next() => match event {
                 Some(Ok(ChatEvent::Text(text))) => chunks.push(Kind::Text, &text).await,
                 Some(Ok(ChatEvent::Thinking(text))) => chunks.push(Kind::Thinking, &text).await,
+                Some(Ok(ChatEvent::ToolCall(_))) => {}
                 Some(Ok(ChatEvent::Done(completion))) => {
                     chunks.flush().await;
                     return Ok(completion);

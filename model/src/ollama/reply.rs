@@ -146,6 +146,7 @@ mod tests {
         Ok(ChatEvent::Done(Completion {
             text: text.into(),
             thinking: String::new(),
+            tool_calls: Vec::new(),
             done_reason: DoneReason::Stop,
             input_tokens: 0,
             output_tokens: 0,

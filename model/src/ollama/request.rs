@@ -45,20 +45,13 @@ mod tests {
 
     fn value(messages: Vec<Message>, num_predict: u32, num_ctx: u32) -> Value {
         let model = "llama3.2:1b".to_owned();
-        let request = ChatRequest {
-            model,
-            messages,
-            num_predict,
-        };
+        let request = ChatRequest::new(model, messages, num_predict);
         serde_json::from_slice(&body(request, num_ctx).unwrap()).unwrap()
     }
 
     #[test]
     fn a_whole_body() {
-        let tool = Message {
-            role: Role::Tool,
-            content: "42".into(),
-        };
+        let tool = Message::tool("answer", "call_1", "42");
         let messages = vec![
             Message::system("You are."),
             Message::user("Wer? 🦀"),

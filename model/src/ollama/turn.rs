@@ -57,6 +57,7 @@ impl Turn {
             self.events.push_back(ChatEvent::Done(Completion {
                 text: std::mem::take(&mut self.text),
                 thinking: std::mem::take(&mut self.thinking),
+                tool_calls: Vec::new(),
                 done_reason: DoneReason::from(frame.done_reason.unwrap_or_default()),
                 input_tokens: frame.prompt_eval_count.unwrap_or_default(),
                 output_tokens: frame.eval_count.unwrap_or_default(),
@@ -90,6 +91,7 @@ mod tests {
         Completion {
             text: text.into(),
             thinking: thinking.into(),
+            tool_calls: Vec::new(),
             done_reason,
             input_tokens: 0,
             output_tokens: 0,

@@ -268,11 +268,7 @@ pub fn ask() -> ChatRequest {
 /// The same to another model.
 pub fn ask_of(model: &str) -> ChatRequest {
     let messages = vec![Message::system("You are."), Message::user("Why?")];
-    ChatRequest {
-        model: model.to_owned(),
-        messages,
-        num_predict: 64,
-    }
+    ChatRequest::new(model, messages, 64)
 }
 
 /// All that a chat brings.
@@ -302,6 +298,7 @@ pub fn completion(text: &str) -> Completion {
     Completion {
         text: text.to_owned(),
         thinking: String::new(),
+        tool_calls: Vec::new(),
         done_reason: DoneReason::Stop,
         input_tokens: 7,
         output_tokens: 2,
