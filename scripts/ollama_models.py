@@ -75,6 +75,7 @@ SCRIPTS = {
     "call-prose": "I will call the tool get_weather now.",
     "call-after-text": "Let me look that up. " + call("get_weather", PARIS),
     "action": json.dumps({"action": "get_weather", "arguments": PARIS, "answer": ""}),
+    "action-final": json.dumps({"action": "final", "arguments": PARIS, "answer": FINAL}),
     "empty": "",
     "think-inline": "<think>It is a sum.</think>The answer is 4.",
     "unicode": "Grüße aus 東京, 42 °C 🦀.",
@@ -207,6 +208,13 @@ def everything():
         # From Ollama 0.30 on, llama-server renders its chats and reads its calls.
         Model("swarm-native", TAGGED, jinja=NATIVE, endless=ENDLESS),
         Model("swarm-thinking", THINKING, THINKER),
+        # Answers in the form of a schema: the first user's message gets a call, a further one the answer.
+        Model(
+            "swarm-structured",
+            SCRIPTS,
+            WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}<|s:action|>{{ else }}<|s:action-final|>{{ end }}"),
+            endless=ENDLESS,
+        ),
         # Asks for the same tool for ever.
         Model("swarm-stubborn", SCRIPTS, rendered(tool="call"), endless=ENDLESS),
         # Can be told what to say by a turn that is forged in the text of others.

@@ -201,11 +201,8 @@ pub fn client_of(hosts: &[String]) -> swarm_model::Ollama {
 
 /// Asks by the client of the product.
 pub fn ask(client: &swarm_model::Ollama, model: &str, text: &str) -> ChatStream {
-    client.chat(ChatRequest {
-        model: model.to_owned(),
-        messages: vec![swarm_model::Message::user(text)],
-        num_predict: 512,
-    })
+    let messages = vec![swarm_model::Message::user(text)];
+    client.chat(ChatRequest::new(model, messages, 512))
 }
 
 /// Reads a whole answer of the client.

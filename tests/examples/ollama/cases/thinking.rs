@@ -33,6 +33,27 @@ fn action_schema() -> Value {
     })
 }
 
+/// The call, its result and the answer with a model that is offered no tools, but a schema of what it may do.
+async fn structured_loop(host: Host) -> Outcome {
+    let user = json!({"role": "user", "content": "Tools: get_weather(city). What is the weather in Paris?"});
+    let ask = |messages| {
+        let model = "swarm-structured";
+        json!({"model": model, "messages": messages, "format": action_schema(), "think": false})
+    };
+    let first = host.chat(ask(json!([user]))).await;
+    let called = json!({"role": "assistant", "content": first.text()});
+    let result = json!({"role": "user", "content": "Tool get_weather returned: 22 degrees"});
+    let second = host.chat(ask(json!([user, called, result]))).await;
+    let read =
+        |text: String| serde_json::from_str::<Value>(&text).expect("the grammar makes it JSON");
+    let (first, second) = (read(first.text()), read(second.text()));
+    let (action, arguments, answer) = (&first["action"], &first["arguments"], &second["answer"]);
+    Outcome::fact(format!(
+        "{action} {arguments}; then {} {answer}",
+        second["action"]
+    ))
+}
+
 /// Whether noise that is held to a schema comes out as a value of it.
 async fn held(host: Host) -> Outcome {
     let format = json!({
@@ -88,6 +109,12 @@ pub fn cases() -> Vec<Case> {
             "thinking \"Two and two.\", \"The answer is 4.\", done stop",
         ).but_0_17_4("400 `think value \"high\" is not supported for this model`", "Levels are for models that have levels.").not_simulator(NO_MODEL),
         Case::new("noise, held to a schema", |host| Box::pin(held(host)), "a value of the schema").not_simulator(NO_MODEL),
+        Case::new(
+            "a whole tool loop by a schema, for a model without tools",
+            |host| Box::pin(structured_loop(host)),
+            "\"get_weather\" {\"city\":\"Paris\"}; then \"final\" \"It is 22 degrees in Paris.\"",
+        )
+        .not_simulator(NO_MODEL),
         Case::new(
             "a schema, and a script that fits it",
             |host| {
