@@ -34,6 +34,7 @@ pub use probe::{HostReport, HostState};
 
 use host::{Failure, Host};
 use reply::Reply;
+use request::Window;
 use turn::Turn;
 
 /// The header that the simulator sets on every answer, and no other server.
@@ -168,9 +169,8 @@ impl Shared {
         if cloud::is_cloud_model(&model) {
             return Err(ChatError::Cloud { model });
         }
-        let body = request::body(request, self.num_ctx).map_err(|error| ChatError::Request {
-            detail: error.to_string(),
-        })?;
+        let num_ctx = self.num_ctx;
+        let body = request::chat(&request, Window { num_ctx })?;
         let ask = Ask { model, body };
         let mut tried = Vec::new();
         let mut details: Vec<String> = Vec::new();

@@ -19,12 +19,13 @@ async fn a_request_and_its_answer() {
     let expected = json!({
         "model": "m",
         "messages": [
-            {"role": "system", "content": "You are.", "thinking": null, "tool_calls": []},
-            {"role": "user", "content": "Why?", "thinking": null, "tool_calls": []},
+            {"role": "system", "content": "You are."},
+            {"role": "user", "content": "Why?"},
         ],
         "options": {"num_ctx": 8192, "num_predict": 64},
         "stream": true,
         "truncate": false,
+        "shift": false,
     });
     assert_eq!(seen[0].body, expected);
     assert!(

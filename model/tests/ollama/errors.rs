@@ -80,7 +80,11 @@ async fn refusals() {
         json!({"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}});
     assert_eq!(
         refused("400 Bad Request", &document(&too_long.to_string())).await,
-        http(400, "too long")
+        ChatError::ContextTooLong {
+            prompt: None,
+            window: None,
+            message: "too long".into()
+        }
     );
 }
 
