@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::probe::is_remote;
 use super::refusal;
 use crate::chat::ToolCall;
 use crate::error::ChatError;
@@ -168,10 +169,7 @@ impl Frame {
     /// Whether another machine wrote this, behind the host that was asked.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        [&self.remote_host, &self.remote_model]
-            .into_iter()
-            .flatten()
-            .any(|remote| !remote.is_empty())
+        is_remote(&self.remote_host, &self.remote_model)
     }
 }
 

@@ -131,7 +131,6 @@ pub fn chat(request: &ChatRequest, window: Window) -> Result<Bytes, ChatError> {
 ///
 /// # Errors
 /// None that is known.
-#[allow(dead_code, reason = "the warm-up is not there yet")]
 pub fn load(model: &str, window: Window) -> Result<Bytes, ChatError> {
     encode(&Body {
         model,
