@@ -143,7 +143,8 @@ impl Worker {
         // Before any work is taken, and before the card is shown.
         circuit.look(&*looking_at, &name, &presence).await;
         let watching = circuit.keep(&*looking_at, &name, &presence, &shutdown);
-        let working = async { tokio::join!(working, watching).0 };
+        let loading = warm_up(&*looking_at, &name, &shutdown);
+        let working = async { tokio::join!(working, watching, loading).0 };
         tokio::pin!(working);
         let clean = tokio::select! {
             clean = &mut working => clean?,
@@ -157,5 +158,14 @@ impl Worker {
         };
         presence.leave(&bus).await;
         Ok(clean)
+    }
+}
+
+/// Has the model loaded before the first task needs it. A task that comes meanwhile waits for the slot, and asks itself
+/// when this fails.
+async fn warm_up(model: &dyn ChatModel, name: &str, shutdown: &Shutdown) {
+    let loading = shutdown.stop.run_until_cancelled(model.warm_up(name));
+    if let Some(Err(error)) = loading.await {
+        tracing::debug!(%error, "the model is not loaded yet");
     }
 }

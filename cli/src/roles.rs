@@ -69,19 +69,14 @@ pub(crate) async fn agent(
 ) -> Result<(), Failure> {
     let profile = profile(config, name)?;
     let health = Health::serve(role.health).await?;
-    let options = swarm_model::Options {
-        num_ctx: config.ollama.num_ctx,
-        ..swarm_model::Options::new(parse_hosts(config)?)
-    };
-    let ollama =
-        Ollama::new(options).map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let ollama = ollama(config)?;
     let bus = connect(global, config, Role::Agent, ROLE_PATIENCE).await?;
     let instance = InstanceId::random();
     let options = swarm_agents::Options {
         profile,
         instance: instance.clone(),
         host: host_name(),
-        slots: config.ollama.parallel,
+        slots: slots(config),
         drain: config.runs.drain.0,
         attempt_deadline: config.runs.deadlines.attempt.0,
         work_ack_wait: config.nats.work_ack_wait.0,
@@ -177,13 +172,26 @@ pub(crate) fn model_of(config: &Config, agent: &AgentName) -> Option<String> {
         .map(|profile| profile.settings.model)
 }
 
-/// The hosts of the configuration.
-pub(crate) fn parse_hosts(config: &Config) -> Result<Vec<url::Url>, Failure> {
+/// The model hosts of the configuration. A process needs one of these.
+pub(crate) fn ollama(config: &Config) -> Result<Ollama, Failure> {
     let parse = |host: &String| {
         host.parse()
             .map_err(|error| Failure::usage(format!("ollama.hosts: `{host}`: {error}")))
     };
-    config.ollama.hosts.iter().map(parse).collect()
+    let hosts = config.ollama.hosts.iter().map(parse);
+    let options = swarm_model::Options {
+        num_ctx: config.ollama.num_ctx,
+        parallel: config.ollama.parallel,
+        require_cloud_off: config.ollama.require_cloud_off,
+        ..swarm_model::Options::new(hosts.collect::<Result<_, _>>()?)
+    };
+    Ollama::new(options).map_err(|error| Failure::usage(format!("ollama: {error}")))
+}
+
+/// Tasks at once: what all hosts together are asked for at a time.
+fn slots(config: &Config) -> u32 {
+    let hosts = u32::try_from(config.ollama.hosts.len()).unwrap_or(u32::MAX);
+    config.ollama.parallel.saturating_mul(hosts)
 }
 
 fn host_name() -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use swarm_bus::connection::without_credentials;
 use swarm_bus::{Bus, Role};
 use swarm_client::Client;
+use swarm_model::{ChatError, CloudSwitch};
 use swarm_protocol::endpoint::AgentsRequest;
 use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, Code, Submission};
@@ -17,7 +18,7 @@ use crate::config::{Config, Loaded};
 use crate::connect::{connect, server_url};
 use crate::exit::{Failure, INTERRUPTED, UNREACHABLE};
 use crate::output::{self, Format};
-use crate::roles::{model_of, parse_hosts};
+use crate::roles::{model_of, ollama};
 use crate::{data_dir, signals, watch};
 
 pub(crate) mod board;
@@ -331,8 +332,7 @@ async fn run_one(
 
 /// Whether a host is reachable that has every model of the team.
 async fn has_models(config: &Config) -> Result<bool, Failure> {
-    let ollama = swarm_model::Ollama::new(swarm_model::Options::new(parse_hosts(config)?))
-        .map_err(|error| Failure::usage(format!("ollama: {error}")))?;
+    let ollama = ollama(config)?;
     let models: Vec<String> = config
         .agents
         .keys()
@@ -340,6 +340,10 @@ async fn has_models(config: &Config) -> Result<bool, Failure> {
         .collect();
     for report in ollama.probe().await {
         match report.outcome {
+            Ok(host) if config.ollama.require_cloud_off && host.cloud == CloudSwitch::On => {
+                let hosts = vec![report.url];
+                tracing::warn!("{}", ChatError::CloudOn { hosts });
+            }
             Ok(host) => {
                 let missing: Vec<&String> = models
                     .iter()

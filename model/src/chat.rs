@@ -1,6 +1,6 @@
 //! A chat with a model: what is asked, and the pieces its answer comes in.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +27,12 @@ pub trait ChatModel: Send + Sync {
     ///
     /// The error is [`ChatError::Connect`] when no host answers, and [`ChatError::ModelNotFound`] when none has the model.
     fn facts(&self, model: &str) -> BoxFuture<'static, Result<ModelFacts, ChatError>>;
+
+    /// Has a host load the model, if none has: the first chat then begins sooner. Nothing to do, by default.
+    fn warm_up(&self, model: &str) -> BoxFuture<'static, Result<(), ChatError>> {
+        tracing::trace!(model, "there is nothing to warm up");
+        ready(Ok(())).boxed()
+    }
 }
 
 /// What a model can do.

@@ -69,6 +69,15 @@ pub enum ChatError {
         /// The model that was asked for.
         model: String,
     },
+    /// Hosts that have the model may pass prompts on to a cloud.
+    #[error(
+        "the cloud of Ollama is not switched off at {}: start it with OLLAMA_NO_CLOUD=1, or set ollama.require_cloud_off to false",
+        hosts.join(", ")
+    )]
+    CloudOn {
+        /// The hosts.
+        hosts: Vec<String>,
+    },
     /// The model takes no tools.
     #[error("model `{model}` takes no tools")]
     ToolsUnsupported {
@@ -148,7 +157,7 @@ impl ChatError {
             | Self::ToolParse { .. } => Code::ModelBroken,
             Self::ContextTooLong { .. } | Self::Truncated { .. } => Code::ModelContext,
             Self::Looping { .. } => Code::ModelLooping,
-            Self::Cloud { .. } => Code::ModelCloud,
+            Self::Cloud { .. } | Self::CloudOn { .. } => Code::ModelCloud,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! This crate owns the words of a chat ([`Message`], [`ChatRequest`], [`ChatEvent`]), the errors of a model call, and
 //! everything that is said to an Ollama host; it is the only crate on ollama-rs. It must not know what an answer is for:
-//! no agents, tools, runs or NATS, and no second try of a whole call; callers decide by [`ChatError::is_retryable`].
+//! no agents, tools, runs or NATS. Of a call it tries again only what no host has begun to answer; callers decide about the
+//! rest by [`ChatError::is_retryable`].
 //!
 //! Reading order: [`chat`], [`error`], [`ollama`].
 
@@ -15,4 +16,6 @@ pub use chat::{
     ModelFacts, Role, ToolCall, ToolOffer,
 };
 pub use error::ChatError;
-pub use ollama::{Deadlines, HostReport, HostState, Ollama, Options, OptionsError};
+pub use ollama::{
+    CloudSwitch, Deadlines, HostModel, HostReport, HostState, Ollama, Options, OptionsError,
+};

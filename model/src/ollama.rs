@@ -1,48 +1,56 @@
 //! Ollama over its native `/api/chat`: the endpoint that takes `num_ctx`, which the OpenAI-like ones do not.
 //!
-//! Requests are built with the types of ollama-rs; answers are read here. The streams of ollama-rs 0.3.6 lose a chunk
-//! that ends inside a UTF-8 character, errors in the middle of an answer, `done_reason`, and ends without `done`.
+//! Options and roles of requests are the types of ollama-rs; answers are read here. The streams of ollama-rs 0.3.6 lose a
+//! chunk that ends inside a UTF-8 character, errors in the middle of an answer, `done_reason`, and ends without `done`.
 //!
-//! Reading order: `options`, `cloud`, `request`, `host`, `refusal`, `decode`, `turn`, `reply`, `probe`.
+//! Several hosts are a pool. A call waits for a slot (`pool` says whose turn it is), makes sure that the model runs on the
+//! host and in no cloud, and asks another host when the first one cannot be reached or is busy. What a host has begun to
+//! answer is never asked of another one.
+//!
+//! Reading order: `options`, `cloud`, `names`, `request`, `host`, `refusal`, `decode`, `turn`, `reply`, `facts`, `probe`,
+//! `pool`, `slots`, `survey`, `call`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, StatusCode, redirect};
-use tokio::time::timeout;
+use reqwest::{Client, redirect};
+use tokio::sync;
 
 use crate::chat::{ChatModel, ChatRequest, ChatStream, Look, ModelFacts};
 use crate::error::ChatError;
 
+mod call;
 mod cloud;
 mod decode;
+mod facts;
 mod host;
+mod names;
 mod options;
+mod pool;
 mod probe;
 mod refusal;
 mod reply;
 mod request;
+mod slots;
+mod survey;
 mod turn;
 
 pub use options::{Deadlines, Options, OptionsError};
-pub use probe::{HostReport, HostState};
+pub use probe::{CloudSwitch, HostModel, HostReport, HostState};
 
-use host::{Failure, Host};
-use reply::Reply;
-use turn::Turn;
+use call::Ask;
+use host::Host;
+use request::Window;
+use slots::Slots;
+use survey::Known;
 
 /// The header that the simulator sets on every answer, and no other server.
 const SIMULATED: &str = "x-ollama-sim";
 
-/// Longest error document that is read.
-const MAX_REFUSAL: usize = 64 * 1024;
-
-/// Ollama hosts; cheap to clone. A process needs one: clones share its connections.
+/// Ollama hosts; cheap to clone. A process needs one: clones share its connections and its slots.
 ///
 /// Needs a tokio runtime with time and I/O.
 #[derive(Clone)]
@@ -53,14 +61,13 @@ pub struct Ollama {
 struct Shared {
     client: Client,
     hosts: Vec<Host>,
-    num_ctx: u32,
+    window: Window,
+    require_cloud_off: bool,
     deadlines: Deadlines,
-}
-
-/// A request that is ready to be sent, to any host.
-struct Ask {
-    model: String,
-    body: Bytes,
+    slots: Arc<Slots>,
+    /// Held by who looks at a host; one for each.
+    looking: Vec<sync::Mutex<()>>,
+    known: Known,
 }
 
 impl Ollama {
@@ -70,11 +77,20 @@ impl Ollama {
     /// See [`OptionsError`].
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
+        let number = options.hosts.len();
         let shared = Shared {
             client: client(options.deadlines.connect)?,
             hosts: options.hosts.iter().map(Host::new).collect(),
-            num_ctx: options.num_ctx,
+            window: Window {
+                num_ctx: options.num_ctx,
+            },
+            require_cloud_off: options.require_cloud_off,
             deadlines: options.deadlines,
+            slots: Arc::new(Slots::new(number, options.parallel)),
+            looking: std::iter::repeat_with(sync::Mutex::default)
+                .take(number)
+                .collect(),
+            known: Known::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -86,68 +102,100 @@ impl Ollama {
         let Shared { client, hosts, .. } = &*self.shared;
         join_all(hosts.iter().map(|host| probe::report(client, host))).await
     }
-}
 
-/// What the reports of all hosts come to.
-fn combine(reports: Vec<HostReport>, model: &str) -> Result<Look, ChatError> {
-    let (mut answering, mut silent, mut details) = (Vec::new(), Vec::new(), Vec::new());
-    for HostReport { url, outcome } in reports {
-        match outcome {
-            Ok(host) => answering.push(host),
-            Err(ChatError::Connect { detail, .. }) => {
-                silent.push(url);
-                details.push(detail);
-            }
-            Err(error) => {
-                silent.push(url);
-                details.push(error.to_string());
+    /// What a model can do on one host, by its place in the options.
+    ///
+    /// # Errors
+    /// Those of [`ChatModel::facts`].
+    pub async fn facts_at(&self, host: usize, model: &str) -> Result<ModelFacts, ChatError> {
+        let abilities = self.shared.abilities(host, model, "").await?;
+        Ok(abilities.facts(String::new(), self.shared.window.num_ctx))
+    }
+
+    /// What the reports of all hosts come to; the pool learns it too.
+    fn combine(&self, reports: Vec<HostReport>, model: &str) -> Result<Look, ChatError> {
+        let shared = &self.shared;
+        let (mut answering, mut silent, mut details) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cloud_is_on = Vec::new();
+        for (index, HostReport { url, outcome }) in reports.into_iter().enumerate() {
+            match outcome {
+                Ok(host) => {
+                    let told = host.clone().told(shared.require_cloud_off);
+                    if told.cloud_is_on {
+                        cloud_is_on.push(url);
+                    } else {
+                        answering.push(host);
+                    }
+                    shared
+                        .slots
+                        .change(|pool, now| pool.learn(index, told, now));
+                }
+                Err(error) => {
+                    silent.push(url);
+                    details.push(survey::detail(error));
+                }
             }
         }
+        if answering.is_empty() {
+            if !cloud_is_on.is_empty() {
+                return Err(ChatError::CloudOn { hosts: cloud_is_on });
+            }
+            let detail = details.join("; ");
+            return Err(ChatError::Connect {
+                hosts: silent,
+                detail,
+            });
+        }
+        Ok(Look {
+            has_model: answering.iter().any(|host| host.has_model(model)),
+            simulated: answering.iter().any(|host| host.simulated),
+        })
     }
-    if answering.is_empty() {
-        let detail = details.join("; ");
-        return Err(ChatError::Connect {
-            hosts: silent,
-            detail,
-        });
-    }
-    Ok(Look {
-        has_model: answering.iter().any(|host| host.has_model(model)),
-        simulated: answering.iter().any(|host| host.simulated),
-    })
 }
 
 impl ChatModel for Ollama {
     fn look(&self, model: &str) -> BoxFuture<'static, Result<Look, ChatError>> {
         let (ollama, model) = (self.clone(), model.to_owned());
-        async move { combine(ollama.probe().await, &model) }.boxed()
+        async move { ollama.combine(ollama.probe().await, &model) }.boxed()
     }
 
     fn facts(&self, model: &str) -> BoxFuture<'static, Result<ModelFacts, ChatError>> {
-        let (ollama, model) = (self.clone(), model.to_owned());
-        async move {
-            let look = combine(ollama.probe().await, &model)?;
-            if !look.has_model {
-                return Err(ChatError::ModelNotFound { model });
-            }
-            let window = ollama.shared.num_ctx;
-            Ok(ModelFacts {
-                window,
-                ..ModelFacts::default()
-            })
-        }
-        .boxed()
+        let (shared, model) = (Arc::clone(&self.shared), model.to_owned());
+        async move { shared.facts(&model).await }.boxed()
+    }
+
+    fn warm_up(&self, model: &str) -> BoxFuture<'static, Result<(), ChatError>> {
+        let (shared, model) = (Arc::clone(&self.shared), model.to_owned());
+        let load = async move {
+            refuse_cloud(&model)?;
+            let body = request::load(&model, shared.window)?;
+            shared.load(&Ask { model, body }).await
+        };
+        load.boxed()
     }
 
     fn chat(&self, request: ChatRequest) -> ChatStream {
         let shared = Arc::clone(&self.shared);
         let between_tokens = shared.deadlines.between_tokens;
-        let reply = async move { shared.open(request).await };
+        let reply = async move {
+            refuse_cloud(&request.model)?;
+            let body = request::chat(&request, shared.window)?;
+            let model = request.model;
+            shared.open(&Ask { model, body }).await
+        };
         stream::once(reply)
             .map_ok(move |reply| reply::events(reply, between_tokens))
             .try_flatten()
             .boxed()
     }
+}
+
+fn refuse_cloud(model: &str) -> Result<(), ChatError> {
+    if cloud::is_cloud_model(model) {
+        let model = model.to_owned();
+        return Err(ChatError::Cloud { model });
+    }
+    Ok(())
 }
 
 /// Hosts only: their URLs may hold passwords.
@@ -159,75 +207,6 @@ impl fmt::Debug for Ollama {
             .field("hosts", &hosts)
             .finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    /// Asks host after host until one answers, and reads the first frame.
-    async fn open(&self, request: ChatRequest) -> Result<Reply, ChatError> {
-        let model = request.model.clone();
-        if cloud::is_cloud_model(&model) {
-            return Err(ChatError::Cloud { model });
-        }
-        let body = request::body(request, self.num_ctx).map_err(|error| ChatError::Request {
-            detail: error.to_string(),
-        })?;
-        let ask = Ask { model, body };
-        let mut tried = Vec::new();
-        let mut details: Vec<String> = Vec::new();
-        for host in &self.hosts {
-            let detail = match self.ask(host, &ask).await {
-                Ok(reply) => return Ok(reply),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Unreached(detail)) => detail,
-            };
-            tracing::warn!(host = host.shown(), detail, "an Ollama host is not reached");
-            tried.push(host.shown().to_owned());
-            if !details.contains(&detail) {
-                details.push(detail);
-            }
-        }
-        Err(ChatError::Connect {
-            hosts: tried,
-            detail: details.join("; "),
-        })
-    }
-
-    /// Asks a host, and waits for the first frame of its answer.
-    async fn ask(&self, host: &Host, ask: &Ask) -> Result<Reply, Failure> {
-        let after = self.deadlines.first_token;
-        match timeout(after, self.first_frame(host, ask)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(ChatError::FirstToken { after }.into()),
-        }
-    }
-
-    async fn first_frame(&self, host: &Host, ask: &Ask) -> Result<Reply, Failure> {
-        let request = || {
-            let post = self.client.post(host.endpoint("api/chat"));
-            post.header(CONTENT_TYPE, "application/json")
-                .body(ask.body.clone())
-        };
-        let response = host::send(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(refused(response, &ask.model).await.into());
-        }
-        let simulated = response.headers().contains_key(SIMULATED);
-        let body = response
-            .bytes_stream()
-            .map_err(|error| host::broken(&error));
-        let mut reply = Reply::new(body, Turn::new(ask.model.clone(), simulated));
-        reply.read_frame().await?;
-        Ok(reply)
-    }
-}
-
-async fn refused(mut response: Response, model: &str) -> ChatError {
-    let status = response.status().as_u16();
-    // The status says enough when its text is lost.
-    let body = host::read_up_to(MAX_REFUSAL, &mut response)
-        .await
-        .unwrap_or_default();
-    refusal::from_status(status, &body, model)
 }
 
 fn client(connect_timeout: Duration) -> Result<Client, OptionsError> {

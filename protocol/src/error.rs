@@ -146,8 +146,8 @@ codes! {
     ModelRefused "SW-MODEL-REFUSED" 500 lasting "The message has the host's words. `swarm doctor` looks at hosts and models.",
     /// The answer broke off, or is not in the format of the API.
     ModelBroken "SW-MODEL-BROKEN" 500 retryable "Look at the host's log; a newer Ollama may help.",
-    /// The model runs in a cloud. Prompts do not leave the machines of the swarm.
-    ModelCloud "SW-MODEL-CLOUD" 500 lasting "Name a local model in `agents.<name>.model`, and `ollama pull` it.",
+    /// The model runs in a cloud, or its host may pass prompts on to one. They do not leave the machines of the swarm.
+    ModelCloud "SW-MODEL-CLOUD" 500 lasting "Name a local model in `agents.<name>.model`, and `ollama pull` it; start Ollama with `OLLAMA_NO_CLOUD=1`.",
     /// The chat does not fit into the model's context window, or the host has cut it.
     ModelContext "SW-MODEL-CONTEXT" 500 lasting "Submit a shorter task or context, raise `ollama.num_ctx`, or take a model with a larger window.",
     /// The model repeated itself without end, and was stopped.

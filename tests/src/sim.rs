@@ -69,11 +69,23 @@ impl Sim {
         log["requests"].as_array().unwrap().clone()
     }
 
-    /// The chat requests of its log in some state.
+    /// Its counts.
+    pub async fn stats(&self) -> Value {
+        let url = format!("http://{}/sim/stats", self.control);
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    /// Kills it.
+    pub fn kill_9(&mut self) {
+        self.process.kill_9();
+    }
+
+    /// The chat requests of its log in some state, without those that only load a model.
     pub async fn chats(&self, state: &str) -> Vec<Value> {
         let log = self.log().await;
         log.into_iter()
             .filter(|entry| entry["path"] == "/api/chat" && entry["state"] == state)
+            .filter(|entry| entry["prompt"] != "")
             .collect()
     }
 }

@@ -287,7 +287,7 @@ impl<'a> Attempt<'a> {
         let shared = self.shared;
         let deadline = self.began + shared.options.attempt_deadline;
         let completion = tokio::select! {
-            completion = stream_turn(shared, request, &mut self.chunks) => completion,
+            completion = whole_turn(shared, request, &mut self.chunks) => completion,
             () = cancel.canceled() => return Err(Interruption::Canceled),
             () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
             () = tokio::time::sleep_until(deadline) => {
@@ -381,6 +381,21 @@ impl<'a> Attempt<'a> {
             turn_ms: body.answer().and(self.unrecorded_turn_ms),
             body,
         }
+    }
+}
+
+/// One turn, asked for once more when its answer breaks off.
+async fn whole_turn(
+    shared: &Shared,
+    request: ChatRequest,
+    chunks: &mut ChunkWriter,
+) -> Result<Completion, ChatError> {
+    match stream_turn(shared, request.clone(), chunks).await {
+        Err(error @ (ChatError::MidStream { .. } | ChatError::NoDone)) => {
+            tracing::info!(error = chain(&error), "asking again");
+            stream_turn(shared, request, chunks).await
+        }
+        outcome => outcome,
     }
 }
 

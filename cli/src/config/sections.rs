@@ -74,6 +74,8 @@ pub(crate) struct Ollama {
     pub(crate) parallel: u32,
     #[schemars(range(min = 1))]
     pub(crate) num_ctx: u32,
+    /// Whether hosts are refused whose cloud is not switched off.
+    pub(crate) require_cloud_off: bool,
 }
 
 impl Default for Ollama {
@@ -82,6 +84,7 @@ impl Default for Ollama {
             hosts: vec!["http://127.0.0.1:11434".to_owned()],
             parallel: 1,
             num_ctx: 8192,
+            require_cloud_off: true,
         }
     }
 }

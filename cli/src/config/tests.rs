@@ -79,7 +79,7 @@ swarm.yaml:4: nats.replicas: `9` does not fit; accepted is a whole number from 1
 swarm.yaml:6: ollama.hosts: https://a: https is not supported (no TLS is built in); give an http:// URL, of a tunnel or a local proxy if need be
 swarm.yaml:6: ollama.hosts: `nonsense` does not fit; accepted is http://HOST:PORT
 swarm.yaml:6: ollama.hosts: nothing does not fit; accepted is http://HOST:PORT
-swarm.yaml:7: ollama.paralel: unknown key; accepted in ollama are hosts, parallel, num_ctx; did you mean `parallel`?
+swarm.yaml:7: ollama.paralel: unknown key; accepted in ollama are hosts, parallel, num_ctx, require_cloud_off; did you mean `parallel`?
 swarm.yaml:8: ollama.num_ctx: `many` does not fit; accepted is a whole number from 1 to 4294967295
 swarm.yaml:9: ollama: is here a second time, the first is in line 5
 swarm.yaml:10: ollama.num_ctx: `"4096"` does not fit; accepted is a whole number from 1 to 4294967295

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::probe::is_remote;
 use super::refusal;
+use crate::chat::ToolCall;
 use crate::error::ChatError;
 
 /// Longest line that is read. Answers of tools that quote whole files reach several MiB.
@@ -110,6 +112,38 @@ pub struct FrameMessage {
     pub content: Option<String>,
     /// The next piece of thinking.
     pub thinking: Option<String>,
+    /// Calls of tools; in any frame, also in the last one.
+    pub tool_calls: Option<Vec<FrameCall>>,
+}
+
+/// A call of a tool.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct FrameCall {
+    /// Missing on hosts before 0.12.10, and empty or doubled on others.
+    id: Option<Value>,
+    function: FrameFunction,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct FrameFunction {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl From<FrameCall> for ToolCall {
+    fn from(call: FrameCall) -> Self {
+        let id = match call.id {
+            Some(Value::String(id)) if !id.is_empty() => Some(id),
+            Some(Value::Number(id)) => Some(id.to_string()),
+            _ => None,
+        };
+        Self {
+            id,
+            name: call.function.name,
+            arguments: call.function.arguments,
+        }
+    }
 }
 
 impl Frame {
@@ -135,10 +169,7 @@ impl Frame {
     /// Whether another machine wrote this, behind the host that was asked.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        [&self.remote_host, &self.remote_model]
-            .into_iter()
-            .flatten()
-            .any(|remote| !remote.is_empty())
+        is_remote(&self.remote_host, &self.remote_model)
     }
 }
 
@@ -223,7 +254,7 @@ mod tests {
         let message = |content: &str| {
             Some(FrameMessage {
                 content: Some(content.into()),
-                thinking: None,
+                ..FrameMessage::default()
             })
         };
         let table = [
@@ -250,8 +281,8 @@ mod tests {
                 json!({"message": {"thinking": "hm", "content": null}}),
                 Frame {
                     message: Some(FrameMessage {
-                        content: None,
                         thinking: Some("hm".into()),
+                        ..FrameMessage::default()
                     }),
                     ..Frame::default()
                 },
@@ -299,6 +330,64 @@ mod tests {
                     detail: detail.into()
                 })
             );
+        }
+    }
+
+    #[test]
+    fn calls_come_as_they_are() {
+        let table = [
+            (
+                json!({"id": "call_1", "function": {"index": 0, "name": "f", "arguments": {"b": 1, "a": {"c": null}}}}),
+                (Some("call_1"), json!({"b": 1, "a": {"c": null}})),
+            ),
+            (
+                json!({"function": {"name": "f", "arguments": "{\"a\": \"{}\"}"}}),
+                (None, json!("{\"a\": \"{}\"}")),
+            ),
+            (
+                json!({"id": "", "type": "function", "function": {"name": "f", "arguments": [1]}}),
+                (None, json!([1])),
+            ),
+            (
+                json!({"id": 7, "function": {"name": "f", "arguments": null}}),
+                (Some("7"), json!(null)),
+            ),
+            (
+                json!({"id": null, "function": {"name": "f"}}),
+                (None, json!(null)),
+            ),
+        ];
+        for (came, (id, arguments)) in table {
+            let line = json!({"message": {"tool_calls": [came]}, "done": true}).to_string();
+            let calls = Frame::parse(line.as_bytes())
+                .unwrap()
+                .message
+                .unwrap()
+                .tool_calls;
+            let calls: Vec<ToolCall> = calls.unwrap().into_iter().map(ToolCall::from).collect();
+            let expected = ToolCall {
+                id: id.map(str::to_owned),
+                name: "f".into(),
+                arguments,
+            };
+            assert_eq!(calls, [expected]);
+        }
+    }
+
+    #[test]
+    fn calls_that_are_none() {
+        for calls in [
+            json!({}),
+            json!("f"),
+            json!([null]),
+            json!(["f"]),
+            json!([{}]),
+            json!([{"function": {}}]),
+            json!([{"function": {"name": null}}]),
+        ] {
+            let line = json!({"message": {"tool_calls": calls}, "done": false}).to_string();
+            let parsed = Frame::parse(line.as_bytes());
+            assert!(matches!(parsed, Err(ChatError::BadFrame { .. })), "{line}");
         }
     }
 

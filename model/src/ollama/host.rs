@@ -20,7 +20,9 @@ pub struct Host {
 pub enum Failure {
     /// No connection, or it was lost before a byte of the answer: another host can be asked.
     Unreached(String),
-    /// Another host would not be asked either.
+    /// The host does not have the model, or only in a cloud, which the pool now knows.
+    Elsewhere,
+    /// It is not for this call to ask another host.
     Final(ChatError),
 }
 

@@ -11,11 +11,15 @@ use super::host::shown;
 /// How Ollama hosts are asked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Base URLs of the hosts, tried in this order: `http://[USER:PASSWORD@]HOST[:PORT][/PREFIX]`.
+    /// Base URLs of the hosts; where nothing else tells them apart, they are asked in this order: `http://[USER:PASSWORD@]HOST[:PORT][/PREFIX]`.
     pub hosts: Vec<Url>,
     /// Size of the context window, in tokens; sent with every request. One value for all requests to a host: a host
     /// loads the model anew when it changes.
     pub num_ctx: u32,
+    /// Most requests in flight on one host at a time; further ones wait here, and not in the host's queue. At least one.
+    pub parallel: u32,
+    /// Whether hosts are refused that say that their cloud is not switched off. Models of the cloud are refused anyway.
+    pub require_cloud_off: bool,
     /// How long is waited for what.
     pub deadlines: Deadlines,
 }
@@ -25,19 +29,22 @@ pub struct Options {
 pub struct Deadlines {
     /// For a TCP connection to one host.
     pub connect: Duration,
-    /// From sending to the first token of one host. A host sends nothing, not even headers, while the request waits in
-    /// its queue, while it loads the model and while it reads the prompt.
+    /// From sending to the first token of one host that has the model loaded. A host sends nothing, not even headers,
+    /// while the request waits in its queue and while it reads the prompt.
     pub first_token: Duration,
+    /// The same when the host has to load the model first.
+    pub first_token_unloaded: Duration,
     /// For each further token.
     pub between_tokens: Duration,
 }
 
 impl Default for Deadlines {
-    /// 5 s, 5 min and 60 s.
+    /// 5 s, 5 min, 10 min and 60 s.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             first_token: Duration::from_secs(5 * 60),
+            first_token_unloaded: Duration::from_secs(10 * 60),
             between_tokens: Duration::from_secs(60),
         }
     }
@@ -50,6 +57,8 @@ impl Options {
         Self {
             hosts,
             num_ctx: 8192,
+            parallel: 1,
+            require_cloud_off: true,
             deadlines: Deadlines::default(),
         }
     }
@@ -80,6 +89,8 @@ impl fmt::Debug for Options {
             .debug_struct("Options")
             .field("hosts", &hosts)
             .field("num_ctx", &self.num_ctx)
+            .field("parallel", &self.parallel)
+            .field("require_cloud_off", &self.require_cloud_off)
             .field("deadlines", &self.deadlines)
             .finish()
     }
@@ -149,7 +160,8 @@ mod tests {
         assert_eq!(
             format!("{options:?}"),
             "Options { hosts: [\"http://127.0.0.1:11434\"], num_ctx: 8192, \
-             deadlines: Deadlines { connect: 5s, first_token: 300s, between_tokens: 60s } }"
+             parallel: 1, require_cloud_off: true, \
+             deadlines: Deadlines { connect: 5s, first_token: 300s, first_token_unloaded: 600s, between_tokens: 60s } }"
         );
         assert_eq!(options.check(), Ok(()));
     }

@@ -8,6 +8,7 @@ use futures_util::stream::{self, BoxStream, Stream};
 use tokio::time::timeout;
 
 use super::decode::{Frame, Lines};
+use super::slots::Lease;
 use super::turn::Turn;
 use crate::chat::ChatEvent;
 use crate::error::ChatError;
@@ -22,12 +23,15 @@ pub struct Reply {
     body: Option<BoxStream<'static, Result<Bytes, ChatError>>>,
     lines: Lines,
     turn: Turn,
+    is_first: bool,
+    /// The slot of the host, which is free when nothing more is read. None in tests of what does not need it.
+    lease: Option<Lease>,
 }
 
 impl Reply {
-    /// The answer with this body.
+    /// The answer with this body, which takes up this slot.
     #[must_use]
-    pub fn new<B>(body: B, turn: Turn) -> Self
+    pub fn new<B>(body: B, turn: Turn, lease: Option<Lease>) -> Self
     where
         B: Stream<Item = Result<Bytes, ChatError>> + Send + 'static,
     {
@@ -35,6 +39,8 @@ impl Reply {
             body: Some(body.fuse().boxed()),
             lines: Lines::default(),
             turn,
+            is_first: true,
+            lease,
         }
     }
 
@@ -44,7 +50,32 @@ impl Reply {
     /// [`ChatError::NoDone`] when there is none, and those of the body, of [`Frame::parse`] and of [`Turn::take`].
     pub async fn read_frame(&mut self) -> Result<(), ChatError> {
         let line = self.read_line().await?.ok_or(ChatError::NoDone)?;
-        self.turn.take(Frame::parse(&line)?)
+        let taken = self.turn.take(Frame::parse(&line)?);
+        if let Some(lease) = &self.lease {
+            match &taken {
+                Err(ChatError::Cloud { model }) => {
+                    tracing::error!(
+                        model,
+                        "a host passed a prompt on to a cloud: it is not asked again for a while"
+                    );
+                    lease.quarantine();
+                }
+                Err(_) => {}
+                Ok(()) if self.is_first => lease.answered(),
+                Ok(()) => {}
+            }
+        }
+        self.is_first = false;
+        taken
+    }
+
+    /// Reads to the end, and drops what is said.
+    ///
+    /// # Errors
+    /// Those of [`Reply::next_event`].
+    pub async fn drain(&mut self, between_tokens: Duration) -> Result<(), ChatError> {
+        while self.next_event(between_tokens).await?.is_some() {}
+        Ok(())
     }
 
     /// The next event, waiting for each further frame for so long at most; none after [`ChatEvent::Done`].
@@ -68,9 +99,11 @@ impl Reply {
             match timeout(between_tokens, self.read_frame()).await {
                 Ok(read) => read?,
                 Err(_elapsed) => {
-                    return Err(ChatError::Stalled {
+                    let error = ChatError::Stalled {
                         after: between_tokens,
-                    });
+                    };
+                    self.lose(&error);
+                    return Err(error);
                 }
             }
         }
@@ -86,14 +119,26 @@ impl Reply {
                 None => None,
             };
             match chunk {
-                Some(bytes) => self.lines.push(&bytes?),
+                Some(Ok(bytes)) => self.lines.push(&bytes),
+                Some(Err(error)) => {
+                    self.lose(&error);
+                    return Err(error);
+                }
                 None => return Ok(self.lines.rest()),
             }
         }
     }
 
-    /// Reads what is behind the last frame, if it comes at once, and lets go of the connection.
+    /// The host went away: others are asked first for a while.
+    fn lose(&mut self, error: &ChatError) {
+        if let Some(lease) = self.lease.take() {
+            lease.lost(error.to_string());
+        }
+    }
+
+    /// Reads what is behind the last frame, if it comes at once, and lets go of the connection and the slot.
     async fn finish(&mut self) {
+        let _until_the_end = self.lease.take();
         let Some(mut body) = self.body.take() else {
             return;
         };
@@ -134,7 +179,7 @@ mod tests {
             sleep(pause).await;
             Ok(Bytes::from_static(chunk.as_bytes()))
         });
-        let reply = Reply::new(body, Turn::new("m".into(), false));
+        let reply = Reply::new(body, Turn::new("m".into(), false), None);
         events(reply, SECOND).collect().await
     }
 

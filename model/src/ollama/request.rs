@@ -1,81 +1,357 @@
 //! The body of `POST /api/chat`.
 
 use bytes::Bytes;
-use ollama_rs::generation::chat::request::ChatMessageRequest;
-use ollama_rs::generation::chat::{ChatMessage, MessageRole};
+use ollama_rs::generation::chat::MessageRole;
 use ollama_rs::models::ModelOptions;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::chat::{ChatRequest, Message, Role};
+use crate::chat::{ChatRequest, Message, Role, ToolCall, ToolOffer};
+use crate::error::ChatError;
+
+/// What all requests of a model to a host have in common. A host loads the model anew when one of them changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Size of the context window, in tokens.
+    pub num_ctx: u32,
+}
+
+/// A chat as the API takes it.
+///
+/// The request of ollama-rs 0.3.6 has no `truncate` and `shift`, no ids and names of tools in its messages, and keeps
+/// `stream` to itself; options and roles are its own.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<WireTool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<bool>,
+    options: ModelOptions,
+    stream: bool,
+    /// A host would otherwise drop the oldest messages without a word.
+    truncate: bool,
+    /// A host would otherwise drop the beginning of the chat when the answer reaches the end of the window.
+    shift: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct WireMessage<'a> {
+    role: MessageRole,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireCall<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct WireCall<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    function: CalledFunction<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct CalledFunction<'a> {
+    name: &'a str,
+    arguments: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct WireTool<'a> {
+    r#type: &'static str,
+    function: OfferedFunction<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfferedFunction<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
 
 /// The body that asks for a streamed turn.
 ///
-/// ollama-rs 0.3.6 keeps `stream` to itself and does not know `truncate`, so both are put in after it has serialised the
-/// rest. `truncate:false` because a host would otherwise drop the oldest messages without a word. `num_predict` because
-/// without it a host goes on for ten context windows; an answer longer than one window is refused here already.
-pub fn body(request: ChatRequest, num_ctx: u32) -> Result<Bytes, serde_json::Error> {
-    let num_predict = request.num_predict.clamp(1, num_ctx.max(1));
-    let options = ModelOptions::default()
-        .num_ctx(u64::from(num_ctx))
-        .num_predict(i32::try_from(num_predict).unwrap_or(i32::MAX));
-    let messages = request.messages.into_iter().map(message).collect();
-    let chat = ChatMessageRequest::new(request.model, messages).options(options);
-    let mut body = serde_json::to_value(&chat)?;
-    if let Some(fields) = body.as_object_mut() {
-        fields.insert("stream".to_owned(), true.into());
-        fields.insert("truncate".to_owned(), false.into());
+/// `num_predict` is always set: without it a host goes on for ten context windows. An answer longer than one window is
+/// refused here already. `format` brings `think:false`: the grammar would begin only behind the thinking, and not at all
+/// when there is none.
+///
+/// # Errors
+/// [`ChatError::Request`] for tools together with a format, whose answers hosts take for calls, and for schemas that
+/// are none.
+pub fn chat(request: &ChatRequest, window: Window) -> Result<Bytes, ChatError> {
+    if request.format.is_some() && !request.tools.is_empty() {
+        return Err(unfit("tools and a format exclude each other"));
     }
-    serde_json::to_vec(&body).map(Bytes::from)
+    if let Some(format) = &request.format
+        && !format.is_object()
+    {
+        return Err(unfit("the format is no JSON Schema"));
+    }
+    if let Some(tool) = request
+        .tools
+        .iter()
+        .find(|tool| !tool.parameters.is_object())
+    {
+        let name = &tool.name;
+        return Err(unfit(format!(
+            "the parameters of tool `{name}` are no JSON Schema"
+        )));
+    }
+    let num_predict = request.num_predict.clamp(1, window.num_ctx.max(1));
+    let mut options = options(window).num_predict(i32::try_from(num_predict).unwrap_or(i32::MAX));
+    if let Some(temperature) = request.temperature {
+        // ollama-rs takes 32 bits.
+        options = options.temperature(temperature as f32);
+    }
+    encode(&Body {
+        model: &request.model,
+        messages: request.messages.iter().map(message).collect(),
+        tools: request.tools.iter().map(tool).collect(),
+        format: request.format.as_ref(),
+        think: if request.format.is_some() {
+            Some(false)
+        } else {
+            request.think
+        },
+        options,
+        stream: true,
+        truncate: false,
+        shift: false,
+    })
 }
 
-fn message(message: Message) -> ChatMessage {
+/// The body that has a model loaded, with the options that chats will have: others would load it anew.
+///
+/// # Errors
+/// None that is known.
+pub fn load(model: &str, window: Window) -> Result<Bytes, ChatError> {
+    encode(&Body {
+        model,
+        messages: Vec::new(),
+        tools: Vec::new(),
+        format: None,
+        think: None,
+        options: options(window),
+        stream: true,
+        truncate: false,
+        shift: false,
+    })
+}
+
+fn options(window: Window) -> ModelOptions {
+    ModelOptions::default().num_ctx(u64::from(window.num_ctx))
+}
+
+fn encode(body: &Body<'_>) -> Result<Bytes, ChatError> {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => Ok(Bytes::from(bytes)),
+        Err(error) => Err(unfit(error.to_string())),
+    }
+}
+
+fn unfit(detail: impl Into<String>) -> ChatError {
+    ChatError::Request {
+        detail: detail.into(),
+    }
+}
+
+fn message(message: &Message) -> WireMessage<'_> {
     let role = match message.role {
         Role::System => MessageRole::System,
         Role::User => MessageRole::User,
         Role::Assistant => MessageRole::Assistant,
         Role::Tool => MessageRole::Tool,
     };
-    ChatMessage::new(role, message.content)
+    WireMessage {
+        role,
+        content: &message.content,
+        tool_calls: message.tool_calls.iter().map(call).collect(),
+        tool_name: message.tool_name.as_deref(),
+        tool_call_id: message.tool_call_id.as_deref(),
+    }
+}
+
+fn call(call: &ToolCall) -> WireCall<'_> {
+    WireCall {
+        id: call.id.as_deref(),
+        function: CalledFunction {
+            name: &call.name,
+            arguments: arguments(&call.arguments),
+        },
+    }
+}
+
+/// Arguments for the history. A host refuses a chat in which they are no object, so what a model wrote instead is put
+/// into one.
+fn arguments(arguments: &Value) -> Map<String, Value> {
+    match arguments {
+        Value::Object(fields) => fields.clone(),
+        Value::Null => Map::new(),
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => fields,
+            _ => alone(arguments),
+        },
+        _ => alone(arguments),
+    }
+}
+
+fn alone(arguments: &Value) -> Map<String, Value> {
+    Map::from_iter([("arguments".to_owned(), arguments.clone())])
+}
+
+fn tool(offer: &ToolOffer) -> WireTool<'_> {
+    WireTool {
+        r#type: "function",
+        function: OfferedFunction {
+            name: &offer.name,
+            description: &offer.description,
+            parameters: &offer.parameters,
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn value(messages: Vec<Message>, num_predict: u32, num_ctx: u32) -> Value {
-        let model = "llama3.2:1b".to_owned();
-        let request = ChatRequest::new(model, messages, num_predict);
-        serde_json::from_slice(&body(request, num_ctx).unwrap()).unwrap()
+    const WINDOW: Window = Window { num_ctx: 8192 };
+
+    fn value(request: &ChatRequest, num_ctx: u32) -> Value {
+        serde_json::from_slice(&chat(request, Window { num_ctx }).unwrap()).unwrap()
+    }
+
+    fn request(messages: Vec<Message>, num_predict: u32) -> ChatRequest {
+        ChatRequest::new("llama3.2:1b", messages, num_predict)
+    }
+
+    fn offer(parameters: Value) -> ToolOffer {
+        ToolOffer {
+            name: "calculator".into(),
+            description: "Calculates.".into(),
+            parameters,
+        }
+    }
+
+    fn called(id: Option<&str>, arguments: Value) -> ToolCall {
+        ToolCall {
+            id: id.map(str::to_owned),
+            name: "calculator".into(),
+            arguments,
+        }
     }
 
     #[test]
     fn a_whole_body() {
-        let tool = Message::tool("answer", "call_1", "42");
         let messages = vec![
             Message::system("You are."),
             Message::user("Wer? 🦀"),
-            Message::assistant("I."),
-            tool,
+            Message::assistant("").calling(vec![called(Some("call_1"), json!({"b": 1, "a": 2}))]),
+            Message::tool("calculator", "call_1", "42"),
         ];
+        let request = ChatRequest {
+            tools: vec![offer(json!({"type": "object", "properties": {}}))],
+            think: Some(true),
+            temperature: Some(0.5),
+            ..request(messages, 512)
+        };
         let expected = json!({
             "model": "llama3.2:1b",
             "messages": [
-                {"role": "system", "content": "You are.", "thinking": null, "tool_calls": []},
-                {"role": "user", "content": "Wer? 🦀", "thinking": null, "tool_calls": []},
-                {"role": "assistant", "content": "I.", "thinking": null, "tool_calls": []},
-                {"role": "tool", "content": "42", "thinking": null, "tool_calls": []},
+                {"role": "system", "content": "You are."},
+                {"role": "user", "content": "Wer? 🦀"},
+                {"role": "assistant", "content": "", "tool_calls": [
+                    {"id": "call_1", "function": {"name": "calculator", "arguments": {"b": 1, "a": 2}}},
+                ]},
+                {"role": "tool", "content": "42", "tool_name": "calculator", "tool_call_id": "call_1"},
             ],
-            "options": {"num_ctx": 8192, "num_predict": 512},
+            "tools": [{"type": "function", "function": {
+                "name": "calculator",
+                "description": "Calculates.",
+                "parameters": {"type": "object", "properties": {}},
+            }}],
+            "think": true,
+            "options": {"num_ctx": 8192, "num_predict": 512, "temperature": 0.5},
             "stream": true,
             "truncate": false,
+            "shift": false,
         });
-        assert_eq!(value(messages, 512, 8192), expected);
+        assert_eq!(value(&request, 8192), expected);
+    }
+
+    #[test]
+    fn a_format_brings_no_thinking_and_excludes_tools() {
+        let schema = json!({"type": "object"});
+        for think in [None, Some(true), Some(false)] {
+            let request = ChatRequest {
+                format: Some(schema.clone()),
+                think,
+                ..request(vec![], 1)
+            };
+            let value = value(&request, 8192);
+            assert_eq!(
+                (&value["format"], &value["think"]),
+                (&schema, &json!(false))
+            );
+            let both = ChatRequest {
+                tools: vec![offer(schema.clone())],
+                ..request
+            };
+            let detail = "tools and a format exclude each other".to_owned();
+            assert_eq!(chat(&both, WINDOW), Err(ChatError::Request { detail }));
+        }
+        assert_eq!(value(&request(vec![], 1), 1).get("think"), None);
+    }
+
+    #[test]
+    fn schemas_are_objects() {
+        for odd in [json!(null), json!("json"), json!(true), json!([])] {
+            let format = ChatRequest {
+                format: Some(odd.clone()),
+                ..request(vec![], 1)
+            };
+            let detail = "the format is no JSON Schema".to_owned();
+            assert_eq!(chat(&format, WINDOW), Err(ChatError::Request { detail }));
+            let tools = ChatRequest {
+                tools: vec![offer(odd)],
+                ..request(vec![], 1)
+            };
+            let detail = "the parameters of tool `calculator` are no JSON Schema".to_owned();
+            assert_eq!(chat(&tools, WINDOW), Err(ChatError::Request { detail }));
+        }
+    }
+
+    #[test]
+    fn arguments_of_the_history_are_objects() {
+        let table = [
+            (json!({"a": [1]}), json!({"a": [1]})),
+            (json!("{\"a\": 1}"), json!({"a": 1})),
+            (json!(null), json!({})),
+            (json!("[1]"), json!({"arguments": "[1]"})),
+            (json!("{cut"), json!({"arguments": "{cut"})),
+            (json!([1]), json!({"arguments": [1]})),
+            (json!(7), json!({"arguments": 7})),
+        ];
+        for (came, sent) in table {
+            let message = Message::assistant("").calling(vec![called(None, came)]);
+            let value = value(&request(vec![message], 1), 8192);
+            let expected = json!([{"function": {"name": "calculator", "arguments": sent}}]);
+            assert_eq!(value["messages"][0]["tool_calls"], expected);
+        }
     }
 
     #[test]
     fn num_predict_stays_between_one_and_the_window() {
-        let capped = |num_predict, num_ctx| value(vec![], num_predict, num_ctx)["options"].clone();
+        let capped =
+            |num_predict, num_ctx| value(&request(vec![], num_predict), num_ctx)["options"].clone();
         assert_eq!(capped(0, 4096), json!({"num_ctx": 4096, "num_predict": 1}));
         assert_eq!(
             capped(4097, 4096),
@@ -83,5 +359,29 @@ mod tests {
         );
         let most = json!({"num_ctx": u32::MAX, "num_predict": i32::MAX});
         assert_eq!(capped(u32::MAX, u32::MAX), most);
+    }
+
+    #[test]
+    fn a_load_has_the_options_of_a_chat() {
+        let load: Value = serde_json::from_slice(&load("m", WINDOW).unwrap()).unwrap();
+        let expected = json!({
+            "model": "m",
+            "messages": [],
+            "options": {"num_ctx": 8192},
+            "stream": true,
+            "truncate": false,
+            "shift": false,
+        });
+        assert_eq!(load, expected);
+        // What is not sampling is what a model is loaded with.
+        let mut chat = value(&request(vec![], 9), 8192);
+        chat["options"]
+            .as_object_mut()
+            .unwrap()
+            .remove("num_predict");
+        assert_eq!(
+            (&chat["options"], &chat["shift"], &chat["truncate"]),
+            (&load["options"], &load["shift"], &load["truncate"])
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::decode::Frame;
 use super::refusal;
-use crate::chat::{ChatEvent, Completion, DoneReason};
+use crate::chat::{ChatEvent, Completion, DoneReason, ToolCall};
 use crate::error::ChatError;
 
 /// What a turn has brought so far.
@@ -15,6 +15,7 @@ pub struct Turn {
     simulated: bool,
     text: String,
     thinking: String,
+    tool_calls: Vec<ToolCall>,
     events: VecDeque<ChatEvent>,
 }
 
@@ -27,22 +28,22 @@ impl Turn {
             simulated,
             text: String::new(),
             thinking: String::new(),
+            tool_calls: Vec::new(),
             events: VecDeque::new(),
         }
     }
 
-    /// Takes the next frame, which must not follow the last one. Its text counts also when it is the last.
+    /// Takes the next frame, which must not follow the last one. Its text and calls count also when it is the last.
     ///
     /// # Errors
-    /// [`ChatError::Cloud`] when another machine wrote it, [`ChatError::MidStream`] when it reports an error.
+    /// [`ChatError::Cloud`] when another machine wrote it, and what [`refusal::in_a_stream`] reads in an error.
     pub fn take(&mut self, frame: Frame) -> Result<(), ChatError> {
         if frame.is_remote() {
             let model = self.model.clone();
             return Err(ChatError::Cloud { model });
         }
         if let Some(error) = &frame.error {
-            let message = refusal::text(error);
-            return Err(ChatError::MidStream { message });
+            return Err(refusal::in_a_stream(error));
         }
         let message = frame.message.unwrap_or_default();
         if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
@@ -53,11 +54,16 @@ impl Turn {
             self.text.push_str(&text);
             self.events.push_back(ChatEvent::Text(text));
         }
+        for call in message.tool_calls.unwrap_or_default() {
+            let call = ToolCall::from(call);
+            self.tool_calls.push(call.clone());
+            self.events.push_back(ChatEvent::ToolCall(call));
+        }
         if frame.done == Some(true) {
             self.events.push_back(ChatEvent::Done(Completion {
                 text: std::mem::take(&mut self.text),
                 thinking: std::mem::take(&mut self.thinking),
-                tool_calls: Vec::new(),
+                tool_calls: std::mem::take(&mut self.tool_calls),
                 done_reason: DoneReason::from(frame.done_reason.unwrap_or_default()),
                 input_tokens: frame.prompt_eval_count.unwrap_or_default(),
                 output_tokens: frame.eval_count.unwrap_or_default(),
@@ -136,6 +142,43 @@ mod tests {
             ChatEvent::Done(completion("So.", "hm", DoneReason::Stop)),
         ];
         assert_eq!(fold(false, &[frame]), Ok(expected));
+    }
+
+    fn call(id: Option<&str>, name: &str) -> ToolCall {
+        ToolCall {
+            id: id.map(str::to_owned),
+            name: name.to_owned(),
+            arguments: json!({}),
+        }
+    }
+
+    #[test]
+    fn calls_may_come_in_any_frame() {
+        let came =
+            |id: &str, name: &str| json!({"id": id, "function": {"name": name, "arguments": {}}});
+        let events = fold(
+            false,
+            &[
+                json!({"message": {"role": "assistant", "content": "", "tool_calls": [came("c", "f")]}, "done": false}),
+                json!({"message": {"content": "So", "tool_calls": null}, "done": false}),
+                json!({"message": {"content": ".", "tool_calls": [came("c", "f"), came("", "g")]}, "done": true, "done_reason": "stop"}),
+            ],
+        );
+        let calls = [call(Some("c"), "f"), call(Some("c"), "f"), call(None, "g")];
+        let [first, second, third] = calls.clone().map(ChatEvent::ToolCall);
+        let done = Completion {
+            tool_calls: calls.to_vec(),
+            ..completion("So.", "", DoneReason::Stop)
+        };
+        let expected = vec![
+            first,
+            ChatEvent::Text("So".into()),
+            ChatEvent::Text(".".into()),
+            second,
+            third,
+            ChatEvent::Done(done),
+        ];
+        assert_eq!(events, Ok(expected));
     }
 
     #[test]

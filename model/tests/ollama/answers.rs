@@ -1,7 +1,7 @@
 //! Answers that are complete, however their bytes are cut.
 
 use serde_json::json;
-use swarm_model::{ChatEvent, Completion};
+use swarm_model::{ChatEvent, Completion, ToolCall};
 
 use crate::support::{
     Fake, Step, all, ask, chunk, completion, done, end, last, line, ok, ok_with, piece, text, whole,
@@ -19,12 +19,13 @@ async fn a_request_and_its_answer() {
     let expected = json!({
         "model": "m",
         "messages": [
-            {"role": "system", "content": "You are.", "thinking": null, "tool_calls": []},
-            {"role": "user", "content": "Why?", "thinking": null, "tool_calls": []},
+            {"role": "system", "content": "You are."},
+            {"role": "user", "content": "Why?"},
         ],
         "options": {"num_ctx": 8192, "num_predict": 64},
         "stream": true,
         "truncate": false,
+        "shift": false,
     });
     assert_eq!(seen[0].body, expected);
     assert!(
@@ -68,7 +69,8 @@ async fn packets_may_end_anywhere() {
         json!({"done": true, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 2})
     );
     let twice = answer.repeat(2);
-    for size in [1, 2, 3, 5, 17, stream.len()] {
+    // Each offset once is the end of a packet, also those inside a character.
+    for size in 1..=stream.len() {
         let mut script = vec![ok()];
         script.extend(stream.as_bytes().chunks(size).map(chunk));
         script.push(end());
@@ -79,6 +81,96 @@ async fn packets_may_end_anywhere() {
             [text(answer), text(answer), done(&twice)],
             "chunks of {size}"
         );
+    }
+}
+
+#[tokio::test]
+async fn large_lines() {
+    let cjk = "語".repeat(40_000);
+    let nine_mebibytes = "x".repeat(9 * 1024 * 1024);
+    for content in [&cjk, &nine_mebibytes] {
+        let long = format!(
+            "{}\n",
+            json!({"message": {"content": content}, "done": false})
+        );
+        // In one write, in small ones, and two lines in one.
+        for size in [long.len(), 4097] {
+            let chunks = long.as_bytes().chunks(size).map(chunk);
+            let script = [vec![ok()], chunks.collect(), vec![last(), end()]].concat();
+            let fake = Fake::always(script).await;
+            let events = all(&fake.ollama(), ask()).await;
+            assert!(events == [text(content), done(content)], "chunks of {size}");
+        }
+        let twice = long.repeat(2);
+        let fake = Fake::always(vec![ok(), chunk(twice.as_bytes()), last(), end()]).await;
+        let events = all(&fake.ollama(), ask()).await;
+        let all = [text(content), text(content), done(&content.repeat(2))];
+        assert!(events == all, "two lines at once");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_null_or_unknown() {
+    let lines = [
+        json!({"message": {"role": "assistant", "content": "a", "tool_calls": null}, "done": false}),
+        json!({"message": {"role": "assistant"}, "done": false}),
+        json!({"message": null, "done": false}),
+        json!({"message": {"role": "oracle", "content": "b", "images": null, "mood": {}}, "new": [1], "done": false}),
+        json!({"message": {"content": "c", "thinking": null}}),
+    ];
+    let script = [vec![ok()], lines.map(line).to_vec(), vec![last(), end()]].concat();
+    let fake = Fake::always(script).await;
+    assert_eq!(
+        all(&fake.ollama(), ask()).await,
+        [text("a"), text("b"), text("c"), done("abc")]
+    );
+}
+
+#[tokio::test]
+async fn calls_of_tools() {
+    let table = [
+        json!({"id": "call_1", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}),
+        json!({"id": "call_1", "function": {"name": "f", "arguments": "{\"a\": 1}"}}),
+        json!({"function": {"name": "g", "arguments": {"a": "{\"b\": \"{}\"}"}}}),
+        json!({"id": "", "function": {"name": "", "arguments": [1, null]}}),
+    ];
+    let calls: Vec<ToolCall> = table
+        .iter()
+        .map(|call| ToolCall {
+            id: call["id"]
+                .as_str()
+                .filter(|id| !id.is_empty())
+                .map(str::to_owned),
+            name: call["function"]["name"].as_str().unwrap().to_owned(),
+            arguments: call["function"]["arguments"].clone(),
+        })
+        .collect();
+    let of = |calls: &[serde_json::Value], done: bool| {
+        line(json!({
+            "message": {"role": "assistant", "content": "", "tool_calls": calls},
+            "done": done, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 2,
+        }))
+    };
+    let complete = Completion {
+        tool_calls: calls.clone(),
+        ..completion("")
+    };
+    let mut expected: Vec<_> = calls.into_iter().map(ChatEvent::ToolCall).collect();
+    expected.push(ChatEvent::Done(complete));
+    let expected: Vec<_> = expected.into_iter().map(Ok).collect();
+    // One by one before the last line, in pairs, and all in the last line.
+    let one_by_one = table
+        .iter()
+        .map(|call| of(std::slice::from_ref(call), false));
+    let pairs = table.chunks(2).map(|pair| of(pair, false));
+    for lines in [
+        one_by_one.chain([last()]).collect(),
+        pairs.chain([last()]).collect(),
+        vec![of(&table, true)],
+    ] {
+        let script = [vec![ok()], lines, vec![end()]].concat();
+        let fake = Fake::always(script).await;
+        assert_eq!(all(&fake.ollama(), ask()).await, expected);
     }
 }
 

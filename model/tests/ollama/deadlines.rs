@@ -12,6 +12,7 @@ fn ollama(fake: &Fake, first_token: Duration, between_tokens: Duration) -> Ollam
     let deadlines = Deadlines {
         connect: SOON,
         first_token,
+        first_token_unloaded: SOON * 2,
         between_tokens,
     };
     Ollama::new(Options {

@@ -1,11 +1,9 @@
 //! Every way in which a host gives no answer.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use swarm_model::ChatError;
 
-use crate::support::{
-    Fake, Step, all, ask, ask_of, chunk, end, line, ok, only_error, piece, text, whole,
-};
+use crate::support::{Fake, Step, all, ask, chunk, end, line, ok, only_error, piece, text, whole};
 
 /// The error of a host that refuses with this status and document.
 async fn refused(status: &str, body: &str) -> ChatError {
@@ -36,7 +34,8 @@ fn http(status: u16, message: &str) -> ChatError {
 #[tokio::test]
 async fn refusals() {
     let document = |text: &str| json!({"error": text}).to_string();
-    let missing = ChatError::ModelNotFound { model: "m".into() };
+    let model = || "m".to_owned();
+    let missing = ChatError::ModelNotFound { model: model() };
     assert_eq!(
         refused("404 Not Found", &document("model 'm' not found")).await,
         missing
@@ -53,13 +52,6 @@ async fn refusals() {
         refused("404 Not Found", "404 page not found").await,
         http(404, "\"404 page not found\"")
     );
-    let busy = "server busy, please try again.  maximum pending requests exceeded";
-    assert_eq!(
-        refused("503 Service Unavailable", &document(busy)).await,
-        ChatError::Busy {
-            message: busy.into()
-        }
-    );
     assert_eq!(
         refused("500 Internal Server Error", &document("runner died")).await,
         http(500, "runner died")
@@ -72,15 +64,39 @@ async fn refusals() {
         refused("502 Bad Gateway", "<html>").await,
         http(502, "\"<html>\"")
     );
+    let tools = "registry.ollama.ai/library/m does not support tools";
+    assert_eq!(
+        refused("400 Bad Request", &document(tools)).await,
+        ChatError::ToolsUnsupported { model: model() }
+    );
+    assert_eq!(
+        refused(
+            "400 Bad Request",
+            &document("\"m\" does not support thinking")
+        )
+        .await,
+        ChatError::ThinkingUnsupported { model: model() }
+    );
+    let cut =
+        "llama-server returned invalid tool call arguments for \"x\": unexpected end of JSON input";
+    assert_eq!(
+        refused("500 Internal Server Error", &document(cut)).await,
+        ChatError::ToolParse {
+            message: cut.into()
+        }
+    );
     assert_eq!(
         refused("204 No Content", "").await,
         http(204, "no reason given")
     );
-    let too_long =
-        json!({"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}});
+    let too_long = json!({"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error", "n_prompt_tokens": 3003, "n_ctx": 256}});
     assert_eq!(
         refused("400 Bad Request", &document(&too_long.to_string())).await,
-        http(400, "too long")
+        ChatError::ContextTooLong {
+            prompt: Some(3003),
+            window: Some(256),
+            message: "too long".into()
+        }
     );
 }
 
@@ -121,18 +137,33 @@ async fn errors_in_the_middle() {
     assert_eq!(broken(vec![line(nested), end()]).await, expected);
     let fake = Fake::always(vec![ok(), error(), end()]).await;
     assert_eq!(only_error(&fake.ollama()).await, expected);
+    let fake = Fake::always(vec![whole("200 OK", &json!({"error": died}).to_string())]).await;
+    assert_eq!(only_error(&fake.ollama()).await, expected);
+    let cut =
+        "llama-server returned invalid tool call arguments for \"x\": unexpected end of JSON input";
+    assert_eq!(
+        broken(vec![line(json!({"error": cut})), end()]).await,
+        ChatError::ToolParse {
+            message: cut.into()
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks() {
-    let error = broken(vec![Step::Close]).await;
-    let ChatError::MidStream { message } = &error else {
-        panic!("{error:?}")
-    };
-    assert!(
-        message.starts_with("the connection was lost: "),
-        "{message}"
-    );
+    for end in [Step::Close, Step::Reset] {
+        // Behind a line, and in the middle of one.
+        for rest in [vec![], vec![Step::Send(b"9\r\n{\"mess".to_vec())]] {
+            let error = broken([rest, vec![end.clone()]].concat()).await;
+            let ChatError::MidStream { message } = &error else {
+                panic!("{error:?}")
+            };
+            assert!(
+                message.starts_with("the connection was lost: "),
+                "{message}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -168,6 +199,21 @@ async fn lines_that_are_no_frames() {
 }
 
 #[tokio::test]
+async fn fields_of_other_types() {
+    for message in [
+        json!({"content": 7}),
+        json!({"content": {"text": "x"}}),
+        json!({"content": "x", "tool_calls": {}}),
+        json!({"content": "x", "tool_calls": ["f"]}),
+        json!({"content": "x", "tool_calls": [{"function": {"arguments": {}}}]}),
+        json!("x"),
+    ] {
+        let error = broken(vec![line(json!({"message": message, "done": true})), end()]).await;
+        assert!(matches!(error, ChatError::BadFrame { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_line_without_an_end() {
     let mut script = vec![ok()];
     script.extend((0..=16).map(|_| chunk(&vec![b'x'; 1024 * 1024])));
@@ -178,27 +224,4 @@ async fn a_line_without_an_end() {
         only_error(&fake.ollama()).await,
         ChatError::BadFrame { detail }
     );
-}
-
-#[tokio::test]
-async fn models_of_the_cloud() {
-    let fake = Fake::always(vec![ok(), end()]).await;
-    for model in ["x:cloud", "gpt-oss:120b-Cloud"] {
-        let error = ChatError::Cloud {
-            model: model.into(),
-        };
-        assert_eq!(all(&fake.ollama(), ask_of(model)).await, [Err(error)]);
-    }
-    assert_eq!(fake.seen(), [], "the prompt does not leave the process");
-    let remote = |field: &str| -> Value {
-        json!({"model": "m", field: "elsewhere", "message": {"content": "x"}, "done": false})
-    };
-    let expected = ChatError::Cloud { model: "m".into() };
-    for field in ["remote_host", "remote_model"] {
-        let fake = Fake::always(vec![ok(), line(remote(field)), Step::Hold]).await;
-        assert_eq!(only_error(&fake.ollama()).await, expected);
-        fake.until(crate::support::SOON, |counts| counts.hangups == 1)
-            .await;
-        assert_eq!(broken(vec![line(remote(field)), end()]).await, expected);
-    }
 }

@@ -10,8 +10,10 @@
 
 mod answers;
 mod cancel;
+mod cloud;
 mod deadlines;
 mod errors;
+mod facts;
 mod hosts;
 mod probe;
 mod support;

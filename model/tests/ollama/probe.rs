@@ -1,7 +1,7 @@
 //! A look at the hosts.
 
 use serde_json::json;
-use swarm_model::{ChatError, HostReport, HostState, Ollama, Options};
+use swarm_model::{ChatError, CloudSwitch, HostModel, HostReport, HostState, Ollama, Options};
 
 use url::Url;
 
@@ -24,55 +24,74 @@ async fn outcome(fake: &Fake) -> Result<HostState, ChatError> {
 
 #[tokio::test]
 async fn a_host_with_models() {
-    let tags = json!({"models": [{"name": "llama3.2:3b", "size": 2}, {"name": "gemma2:2b", "details": {"families": null}}]});
     let version = json!({"version": "0.33.0"});
+    let status = json!({"cloud": {"disabled": true, "source": "env"}});
+    let tags = json!({"models": [
+        {"name": "llama3.2:3b", "size": 2, "digest": "d3"},
+        {"name": "copy:latest", "digest": "d4", "remote_model": "gpt-oss:120b", "remote_host": "https://ollama.com:443"},
+        {"name": "gemma2:2b", "details": {"families": null}},
+    ]});
+    let ps = json!({"models": [{"name": "gemma2:2b", "context_length": 8192}]});
     for (header, simulated) in [("", false), ("X-Ollama-Sim: 1\r\n", true)] {
-        let fake = Fake::start(vec![document(header, &version), document(header, &tags)]).await;
-        let models = vec!["llama3.2:3b".to_owned(), "gemma2:2b".to_owned()];
-        assert_eq!(
-            outcome(&fake).await,
-            Ok(HostState {
-                version: "0.33.0".into(),
-                simulated,
-                models
-            })
-        );
+        let scripts = [&version, &status, &tags, &ps].map(|said| document(header, said));
+        let fake = Fake::bare(scripts.to_vec()).await;
+        let model = |name: &str, digest: &str, is_remote| HostModel {
+            name: name.into(),
+            digest: digest.into(),
+            is_remote,
+        };
+        let state = HostState {
+            version: "0.33.0".into(),
+            simulated,
+            models: vec![
+                model("llama3.2:3b", "d3", false),
+                model("copy:latest", "d4", true),
+                model("gemma2:2b", "", false),
+            ],
+            loaded: vec!["gemma2:2b".into()],
+            cloud: CloudSwitch::Off,
+        };
+        let has =
+            ["llama3.2:3b", "Gemma2:2B", "copy", "llama3.2"].map(|name| state.has_model(name));
+        assert_eq!(has, [true, true, false, false]);
+        assert!(state.has_loaded("gemma2:2b") && !state.has_loaded("llama3.2:3b"));
+        assert_eq!(outcome(&fake).await, Ok(state));
         let lines: Vec<String> = fake
             .seen()
             .iter()
             .map(|seen| seen.head.lines().next().unwrap().to_owned())
             .collect();
-        assert_eq!(
-            lines,
-            ["get /api/version http/1.1", "get /api/tags http/1.1"]
-        );
+        let paths = ["version", "status", "tags", "ps"];
+        assert_eq!(lines, paths.map(|path| format!("get /api/{path} http/1.1")));
     }
 }
 
 #[tokio::test]
-async fn a_host_without_models() {
-    let version = json!({"version": "0.33.0"});
-    let fake = Fake::start(vec![
+async fn an_old_host_without_models() {
+    let version = json!({"version": "0.12.10"});
+    let fake = Fake::bare(vec![
         document("", &version),
+        vec![whole("404 Not Found", "404 page not found")],
         document("", &json!({"models": null})),
+        document("", &json!({"models": []})),
     ])
     .await;
-    assert_eq!(
-        outcome(&fake).await,
-        Ok(HostState {
-            version: "0.33.0".into(),
-            simulated: false,
-            models: vec![]
-        })
-    );
+    let state = HostState {
+        version: "0.12.10".into(),
+        simulated: false,
+        models: vec![],
+        loaded: vec![],
+        cloud: CloudSwitch::Unsaid,
+    };
+    assert_eq!(outcome(&fake).await, Ok(state));
 }
 
 #[tokio::test]
 async fn something_else_than_ollama() {
-    let fake = Fake::always(vec![whole("200 OK", "<html>")]).await;
+    let fake = Fake::bare(vec![vec![whole("200 OK", "<html>")]]).await;
     let detail = "expected value at line 1 column 1: \"<html>\"".to_owned();
     assert_eq!(outcome(&fake).await, Err(ChatError::BadFrame { detail }));
-    let fake = Fake::always(vec![whole("404 Not Found", "404 page not found")]).await;
+    let fake = Fake::bare(vec![vec![whole("404 Not Found", "404 page not found")]]).await;
     let message = "\"404 page not found\"".to_owned();
     assert_eq!(
         outcome(&fake).await,
@@ -86,8 +105,8 @@ async fn something_else_than_ollama() {
 #[tokio::test]
 async fn hosts_are_looked_at_at_once_and_not_for_long() {
     let (first, second) = (
-        Fake::always(vec![Step::Hold]).await,
-        Fake::always(vec![Step::Hold]).await,
+        Fake::bare(vec![vec![Step::Hold]]).await,
+        Fake::bare(vec![vec![Step::Hold]]).await,
     );
     let absent = Nobody::new();
     let hosts = vec![first.url.clone(), second.url.clone(), absent.url.clone()];

@@ -12,7 +12,7 @@ use swarm_model::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use url::Url;
@@ -29,6 +29,10 @@ pub enum Step {
     Hold,
     /// Closes the connection.
     Close,
+    /// Resets the connection, once the client has what was sent.
+    Reset,
+    /// Holds until [`Fake::go_on`] has been called as often as there were such steps.
+    Await,
 }
 
 /// A request that the fake has read.
@@ -51,7 +55,47 @@ pub struct Counts {
     pub hangups: usize,
 }
 
-/// A server whose n-th request is answered with the n-th script. A request behind the last script gets that one again.
+/// What a fake says of itself, in documents of the API.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub status: Value,
+    pub tags: Value,
+    pub ps: Value,
+    /// With its status line.
+    pub show: (&'static str, Value),
+}
+
+impl Default for About {
+    /// A host with its cloud off, with the model `m`, which is loaded.
+    fn default() -> Self {
+        let models = json!({"models": [{"name": "m:latest", "digest": "d"}]});
+        Self {
+            status: json!({"cloud": {"disabled": true, "source": "env"}}),
+            tags: models.clone(),
+            ps: models,
+            show: ("200 OK", json!({"capabilities": ["completion"]})),
+        }
+    }
+}
+
+impl About {
+    /// The answer to a request that is no chat.
+    fn answer(&self, head: &str) -> Step {
+        let path = head.split(' ').nth(1).unwrap();
+        let path = path.rsplit("api/").next().unwrap();
+        match path {
+            "status" => whole("200 OK", &self.status.to_string()),
+            "tags" => whole("200 OK", &self.tags.to_string()),
+            "ps" => whole("200 OK", &self.ps.to_string()),
+            "version" => whole("200 OK", &json!({"version": "0.33.0"}).to_string()),
+            "show" => whole(self.show.0, &self.show.1.to_string()),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// A server whose n-th chat is answered with the n-th script. A chat behind the last script gets that one again. What is
+/// asked besides is answered by [`About`], and counted nowhere.
 pub struct Fake {
     pub url: Url,
     state: Arc<State>,
@@ -60,21 +104,43 @@ pub struct Fake {
 }
 
 struct State {
+    /// None: everything is scripted.
+    about: Option<Mutex<About>>,
+    /// Paths of requests that [`About`] has answered.
+    asides: Mutex<Vec<String>>,
     scripts: Vec<Vec<Step>>,
     seen: Mutex<Vec<Seen>>,
     counts: watch::Sender<Counts>,
+    gate: Semaphore,
 }
 
 impl Fake {
     pub async fn start(scripts: Vec<Vec<Step>>) -> Self {
+        Self::new(scripts, Some(Mutex::default())).await
+    }
+
+    /// One that has a script for everything, not only for chats.
+    pub async fn bare(scripts: Vec<Vec<Step>>) -> Self {
+        Self::new(scripts, None).await
+    }
+
+    /// One script for all chats, of a host that says this of itself.
+    pub async fn with(about: About, script: Vec<Step>) -> Self {
+        Self::new(vec![script], Some(Mutex::new(about))).await
+    }
+
+    async fn new(scripts: Vec<Vec<Step>>, about: Option<Mutex<About>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = url(listener.local_addr().unwrap());
         let (sender, counts) = watch::channel(Counts::default());
         let seen = Mutex::default();
         let state = Arc::new(State {
+            about,
+            asides: Mutex::default(),
             scripts,
             seen,
             counts: sender,
+            gate: Semaphore::new(0),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self {
@@ -92,6 +158,22 @@ impl Fake {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
+    }
+
+    /// How often this was asked besides chats: `show`.
+    pub fn asides(&self, path: &str) -> usize {
+        let asides = self.state.asides.lock().unwrap();
+        asides.iter().filter(|aside| *aside == path).count()
+    }
+
+    /// Lets so many [`Step::Await`] pass.
+    pub fn go_on(&self, steps: usize) {
+        self.state.gate.add_permits(steps);
+    }
+
+    /// Changes what it says of itself.
+    pub fn says(&self, change: impl FnOnce(&mut About)) {
+        change(&mut self.state.about.as_ref().unwrap().lock().unwrap());
     }
 
     pub fn counts(&self) -> Counts {
@@ -127,6 +209,17 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(stream: TcpStream, connection: usize, state: Arc<State>) {
     let mut stream = BufReader::new(stream);
     while let Some((head, body)) = read_request(&mut stream).await {
+        if let Some(about) = &state.about
+            && !head.contains("api/chat ")
+        {
+            let path = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap();
+            state.asides.lock().unwrap().push(path.to_owned());
+            let Step::Send(bytes) = about.lock().unwrap().answer(&head) else {
+                unreachable!()
+            };
+            stream.write_all(&bytes).await.unwrap();
+            continue;
+        }
         let number = {
             let mut seen = state.seen.lock().unwrap();
             seen.push(Seen {
@@ -142,6 +235,13 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<State>) {
             match step {
                 Step::Send(bytes) => stream.write_all(bytes).await.unwrap(),
                 Step::Close => return,
+                Step::Reset => {
+                    // A reset takes back what the client has not yet read.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    stream.get_ref().set_zero_linger().unwrap();
+                    return;
+                }
+                Step::Await => state.gate.acquire().await.unwrap().forget(),
                 Step::Hold => {
                     // A reset is an error and counts as well.
                     while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
@@ -269,6 +369,12 @@ pub fn ask() -> ChatRequest {
 pub fn ask_of(model: &str) -> ChatRequest {
     let messages = vec![Message::system("You are."), Message::user("Why?")];
     ChatRequest::new(model, messages, 64)
+}
+
+/// Several hosts, with these options besides.
+pub fn pool(fakes: &[&Fake], options: impl FnOnce(Options) -> Options) -> Ollama {
+    let hosts = fakes.iter().map(|fake| fake.url.clone()).collect();
+    Ollama::new(options(Options::new(hosts))).unwrap()
 }
 
 /// All that a chat brings.

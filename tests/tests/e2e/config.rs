@@ -23,7 +23,7 @@ const MISTAKES: [(Option<u64>, &str, &str); 6] = [
     (
         Some(2),
         "ollama.paralel",
-        "unknown key; accepted in ollama are hosts, parallel, num_ctx; did you mean `parallel`?",
+        "unknown key; accepted in ollama are hosts, parallel, num_ctx, require_cloud_off; did you mean `parallel`?",
     ),
     (
         Some(3),

@@ -10,6 +10,7 @@ mod deploy;
 mod docs;
 mod doctor;
 mod faults;
+mod hosts;
 mod logs;
 mod main_job;
 mod many_runs;
