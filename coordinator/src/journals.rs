@@ -1,7 +1,6 @@
 //! Following journals: the end of an attempt moves its run on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use swarm_bus::delivery::DeadContext;
 use swarm_bus::{Delivery, topology};
@@ -14,13 +13,7 @@ use swarm_workflow::Input;
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::runs::{Outcome, TransitionError, cause_of};
-
-/// Pause before an entry is delivered again whose run could not be moved on.
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
-
-/// Pause before a message of a newer version is handed out again, maybe to a coordinator that reads it.
-pub(crate) const NEWER_PAUSE: Duration = Duration::from_secs(5);
+use crate::runs::{NEWER_PAUSE, Outcome, TransitionError, cause_of};
 
 /// Why an entry leads to no decision.
 enum Undecided {
@@ -62,9 +55,7 @@ async fn move_on(shared: &Shared, entry: &Entry, delivery: Delivery) {
         }
         Err(error) => {
             tracing::warn!(error = chain(&error), "an entry is put off");
-            let newer = matches!(error, TransitionError::Newer { .. });
-            let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
-            delivery.retry(pause).await;
+            delivery.retry(error.pause()).await;
         }
     }
 }

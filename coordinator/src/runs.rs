@@ -27,6 +27,12 @@ const HEAVIEST: usize = 16 * 1024;
 const MOST_REFUSALS: u32 = 10;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
+/// Pause before a cause is delivered again that could not be worked on.
+pub(crate) const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause before a message of a newer version is handed out again, maybe to a coordinator that reads it.
+pub(crate) const NEWER_PAUSE: Duration = Duration::from_secs(5);
+
 /// Why a transition did not take place.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransitionError {
@@ -59,6 +65,14 @@ pub(crate) enum TransitionError {
 }
 
 impl TransitionError {
+    /// After which pause the cause is to be delivered again.
+    pub(crate) const fn pause(&self) -> Duration {
+        match self {
+            Self::Newer { .. } => NEWER_PAUSE,
+            _ => TROUBLE_PAUSE,
+        }
+    }
+
     /// The error as a requester gets it.
     pub(crate) fn to_body(&self) -> ErrorBody {
         let code = match self {

@@ -1,7 +1,6 @@
 //! From the inbox to a run: every submission becomes one, accepted or rejected.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
@@ -16,11 +15,7 @@ use swarm_workflow::{Input, State, Submit};
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::journals::NEWER_PAUSE;
-use crate::runs::{Outcome, TransitionError, submission_cause};
-
-/// Pause before a submission is delivered again that could not be stored.
-const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+use crate::runs::{Outcome, TROUBLE_PAUSE, TransitionError, submission_cause};
 
 /// Largest submission, in bytes: its run's log holds it whole.
 const MAX_SUBMISSION: usize = 256 * 1024;
@@ -138,9 +133,7 @@ async fn take(shared: &Arc<Shared>, delivery: Delivery, identity: Identity, trac
         }
         Err(error) => {
             tracing::warn!(error = chain(&error), "a submission is put off");
-            let newer = matches!(error, TransitionError::Newer { .. });
-            let pause = if newer { NEWER_PAUSE } else { TROUBLE_PAUSE };
-            delivery.retry(pause).await;
+            delivery.retry(error.pause()).await;
         }
     }
 }
