@@ -534,10 +534,27 @@ fn refusal(options: &Options, url: String) -> ConnectError {
     }
 }
 
+/// The users of `nats.conf`.
+pub const USERS: [&str; 6] = [
+    "coordinator",
+    "agent",
+    "tool-builder",
+    "gateway",
+    "client",
+    "observer",
+];
+
 /// The variable of the environment that holds a role's password, in `nats.conf` and for the role itself.
 #[must_use]
 pub fn password_variable(role: Role) -> String {
-    format!("SWARM_{}_PASSWORD", role.user().to_ascii_uppercase())
+    password_variable_of(role.user())
+}
+
+/// The same by the name of the user.
+#[must_use]
+pub fn password_variable_of(user: &str) -> String {
+    let name = user.to_ascii_uppercase().replace('-', "_");
+    format!("SWARM_{name}_PASSWORD")
 }
 
 fn not_sent(subject: &str, error: &dyn std::error::Error) -> RequestError {

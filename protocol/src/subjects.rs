@@ -207,6 +207,12 @@ pub fn run_of_cancel(subject: &str) -> Option<RunId> {
     RunId::parse(subject.strip_prefix("swarm.ctl.cancel.")?)
 }
 
+/// Where a submission goes whose text is to come as the answer.
+#[must_use]
+pub fn ask(target: Option<&AgentName>) -> String {
+    target.map_or_else(|| ASK.to_owned(), |target| format!("{ASK}.{target}"))
+}
+
 /// The target that an `ask` names in its subject, as it was sent.
 #[must_use]
 pub fn ask_target(subject: &str) -> Option<&str> {

@@ -6,22 +6,13 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use swarm_bus::connection::{USERS, password_variable_of};
 use swarm_protocol::Code;
 use uuid::Uuid;
 
 use crate::connect::read_credentials;
 use crate::data_dir::CREDENTIALS;
 use crate::exit::{Failure, USAGE};
-
-/// The users of `nats.conf`, as they stand in its variables.
-const USERS: [&str; 6] = [
-    "COORDINATOR",
-    "AGENT",
-    "TOOL_BUILDER",
-    "GATEWAY",
-    "CLIENT",
-    "OBSERVER",
-];
 
 /// The lock, which holds the process id of who has it.
 const LOCK: &str = "up.pid";
@@ -147,7 +138,7 @@ fn credentials(file: &Path) -> std::io::Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
     let mut made = false;
     for user in USERS {
-        let name = format!("SWARM_{user}_PASSWORD");
+        let name = password_variable_of(user);
         let known = std::env::var(&name)
             .ok()
             .or_else(|| stored.get(&name).cloned());
