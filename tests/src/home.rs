@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::nats_cli::{self, Printed};
-use crate::process::free_port;
+use crate::process::{free_port, run};
 use crate::{eventually, tools};
 
 /// A home directory. Whatever `swarm up` started in it is stopped with it.
@@ -197,21 +197,6 @@ fn from_ps(mark: &str) -> Vec<String> {
         .filter(|line| line.contains(mark))
         .map(words)
         .collect()
-}
-
-async fn run(mut command: Command) -> (Printed, i32) {
-    let running = tokio::task::spawn_blocking(move || command.output());
-    let output = tokio::time::timeout(Duration::from_secs(120), running)
-        .await
-        .expect("it ends")
-        .unwrap()
-        .unwrap();
-    let printed = Printed {
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        ok: output.status.success(),
-    };
-    (printed, output.status.code().unwrap_or(-1))
 }
 
 impl Drop for Home {

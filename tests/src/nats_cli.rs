@@ -1,9 +1,8 @@
 //! The real `nats` CLI, as a person uses it: without credentials.
 
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::Command;
 
-use crate::tools;
+use crate::{process, tools};
 
 /// What a command of the CLI printed.
 #[derive(Debug, Clone)]
@@ -46,15 +45,5 @@ pub async fn nats(url: &str, arguments: &[&str]) -> Printed {
         "XDG_CONFIG_HOME",
         std::env::temp_dir().join("swarm-tests-no-contexts"),
     );
-    let running = tokio::task::spawn_blocking(move || command.output());
-    let output: Output = tokio::time::timeout(Duration::from_secs(120), running)
-        .await
-        .expect("nats ends")
-        .unwrap()
-        .unwrap();
-    Printed {
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        ok: output.status.success(),
-    }
+    process::run(command).await.0
 }

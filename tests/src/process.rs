@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::eventually;
+use crate::nats_cli::Printed;
 
 /// A running process.
 #[derive(Debug)]
@@ -110,6 +111,22 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Runs a command to its end. What it printed, and its exit code; -1 when a signal ended it.
+pub async fn run(mut command: Command) -> (Printed, i32) {
+    let running = tokio::task::spawn_blocking(move || command.output());
+    let output = tokio::time::timeout(Duration::from_secs(120), running)
+        .await
+        .expect("the command ends")
+        .unwrap()
+        .unwrap();
+    let printed = Printed {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ok: output.status.success(),
+    };
+    (printed, output.status.code().unwrap_or(-1))
 }
 
 async fn eventually_or_log(process: &Process, text: &str, patience: Duration) -> bool {

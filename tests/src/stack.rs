@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::nats_cli::Printed;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::server::{Server, password_variable};
 use crate::sim::Sim;
 use crate::{eventually, nats_cli, tools};
@@ -139,19 +139,7 @@ impl Stack {
 
     /// Runs `swarm` to its end, as a person without credentials.
     pub async fn swarm(&self, arguments: &[&str]) -> (Printed, i32) {
-        let mut command = self.command(arguments);
-        let running = tokio::task::spawn_blocking(move || command.output());
-        let output = tokio::time::timeout(Duration::from_secs(120), running)
-            .await
-            .expect("swarm ends")
-            .unwrap()
-            .unwrap();
-        let printed = Printed {
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-            ok: output.status.success(),
-        };
-        (printed, output.status.code().unwrap_or(-1))
+        process::run(self.command(arguments)).await
     }
 
     /// Runs `swarm … --output json`, and reads the last line it prints; null when it prints none.

@@ -1,18 +1,8 @@
-//! Logs that released versions stored fold to what they folded to then. See `tests/golden/README.md`.
+//! Logs fold to what they folded to.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+use std::path::Path;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use swarm_protocol::TaskId;
 use swarm_protocol::definition::Action;
 use swarm_protocol::event::{Effect, Event};
@@ -24,41 +14,7 @@ use swarm_protocol::work::Work;
 use swarm_workflow::state::{Origin, Progress};
 use swarm_workflow::{State, fold, work_for};
 
-/// A stored message as a golden file has it.
-#[derive(Deserialize)]
-struct Message {
-    subject: String,
-    headers: Map<String, Value>,
-    payload: String,
-}
-
-/// All golden logs.
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    let versions = fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let files = versions.filter(|path| path.is_dir()).flat_map(|version| {
-        fs::read_dir(version)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-    });
-    let mut logs: Vec<PathBuf> = files
-        .filter(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        })
-        .collect();
-    logs.sort();
-    logs
-}
-
-fn messages(case: &Path) -> Vec<Message> {
-    let text = fs::read_to_string(case).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
+use super::files::{Message, cases, messages, recorded};
 
 /// A state after an event, with the work that the event's effects publish.
 fn portrait(state: &State, event: &Event) -> Value {
@@ -110,41 +66,50 @@ fn as_recorded(now: Value) -> Value {
     }
 }
 
-/// What a golden log is to lead to; written when it is new and `SWARM_GOLDEN=add` is set, and never again.
-fn expected(case: &Path, now: &Value) -> Value {
-    let file = case.with_extension("state.json");
-    if !file.exists() && std::env::var("SWARM_GOLDEN").is_ok_and(|mode| mode == "add") {
-        fs::write(&file, format!("{now:#}\n")).unwrap();
-    }
-    let text = fs::read_to_string(&file)
-        .unwrap_or_else(|error| panic!("{}: {error}; see tests/golden/README.md", file.display()));
-    serde_json::from_str(&text).unwrap()
+/// The states of a run, after each of its events.
+fn states(case: &Path) -> Vec<(Message, Event, State)> {
+    let mut state = None;
+    let stored = messages(case).into_iter();
+    let events = stored.filter(|message| subjects::run_of_log(&message.subject).is_some());
+    events
+        .map(|message| {
+            let event: Event = read(message.payload.as_bytes()).unwrap();
+            let folded = fold(state.take(), &event).unwrap();
+            state = Some(folded.clone());
+            (message, event, folded)
+        })
+        .collect()
+}
+
+/// All work that a run gave out.
+pub fn works(case: &Path) -> Vec<Work> {
+    let states = states(case);
+    let given = states.iter().flat_map(|(_, event, state)| {
+        event.effects.iter().filter_map(|effect| match effect {
+            Effect::Dispatch { task, attempt } => Some(work(state, task, *attempt)),
+            _ => None,
+        })
+    });
+    given.collect()
 }
 
 #[test]
 fn stored_logs_fold_to_the_states_they_had() {
     for case in cases() {
-        let mut state = None;
         let mut portraits = Vec::new();
-        for message in messages(&case)
-            .iter()
-            .filter(|m| subjects::run_of_log(&m.subject).is_some())
-        {
-            let event: Event = read(message.payload.as_bytes()).unwrap();
-            let folded = fold(state, &event).unwrap();
+        for (message, event, folded) in states(&case) {
             let header = message.headers["Swarm-Summary"].as_str().unwrap();
             let summary = Stored::from_header(header).unwrap();
-            let recorded: Value = serde_json::from_str(header).unwrap();
+            let stored: Value = serde_json::from_str(header).unwrap();
             let now = serde_json::to_value(folded.summary()).unwrap();
-            assert_eq!(as_recorded(now), recorded, "{}: summary", case.display());
+            assert_eq!(as_recorded(now), stored, "{}: summary", case.display());
             let read = (summary.summary.run, summary.summary.state, summary.at);
             assert_eq!(read, (folded.run, folded.phase, folded.at));
             portraits.push(portrait(&folded, &event));
-            state = Some(folded);
         }
         let portraits = Value::Array(portraits);
-        let recorded = expected(&case, &portraits);
-        assert_eq!(as_recorded(portraits), recorded, "{}", case.display());
+        let then = recorded(&case, "state.json", &portraits);
+        assert_eq!(as_recorded(portraits), then, "{}", case.display());
     }
 }
 
@@ -161,9 +126,9 @@ fn stored_entries_are_read_whole() {
                 (entry.run, &entry.task, entry.body.leaf()),
                 (run, &task, leaf)
             );
-            let recorded: Value = serde_json::from_str(&message.payload).unwrap();
+            let stored: Value = serde_json::from_str(&message.payload).unwrap();
             let now = serde_json::to_value(&entry).unwrap();
-            assert_eq!(as_recorded(now), recorded, "{}", case.display());
+            assert_eq!(as_recorded(now), stored, "{}", case.display());
             entries += 1;
         }
     }

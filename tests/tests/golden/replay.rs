@@ -1,18 +1,8 @@
-//! Journals that released versions stored replay to what they replayed to then. See `tests/golden/README.md`.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+//! Journals replay to what they replayed to.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use swarm_agents::agent_loop::{AgentLoop, Settings, Step};
 use swarm_bus::fence::{Claim, Verdict, judge};
@@ -21,58 +11,18 @@ use swarm_protocol::version::read;
 use swarm_protocol::work::Work;
 use swarm_protocol::{TaskId, Usage, subjects};
 
-/// A stored message as a golden file has it.
-#[derive(Deserialize)]
-struct Message {
-    subject: String,
-    payload: String,
-}
-
-/// A state as `workflow` recorded it, as far as it is needed here.
-#[derive(Deserialize)]
-struct Portrait {
-    work: Vec<Work>,
-}
-
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    let versions = fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let files = versions.filter(|path| path.is_dir()).flat_map(|version| {
-        fs::read_dir(version)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-    });
-    let mut logs: Vec<PathBuf> = files
-        .filter(|file| {
-            file.extension()
-                .is_some_and(|extension| extension == "jsonl")
-        })
-        .collect();
-    logs.sort();
-    logs
-}
+use super::files::{cases, messages, recorded};
+use super::fold::works;
 
 fn journals(case: &Path) -> BTreeMap<TaskId, Vec<Entry>> {
     let mut journals = BTreeMap::<_, Vec<Entry>>::new();
-    for line in fs::read_to_string(case).unwrap().lines() {
-        let message: Message = serde_json::from_str(line).unwrap();
+    for message in messages(case) {
         if let Some((_, task, _)) = subjects::parse_journal(&message.subject) {
             let entry = read(message.payload.as_bytes()).unwrap();
             journals.entry(task).or_default().push(entry);
         }
     }
     journals
-}
-
-fn works(case: &Path) -> Vec<Work> {
-    let text = fs::read_to_string(case.with_extension("state.json")).unwrap();
-    let portraits: Vec<Portrait> = serde_json::from_str(&text).unwrap();
-    portraits
-        .into_iter()
-        .flat_map(|portrait| portrait.work)
-        .collect()
 }
 
 /// What a later delivery of the attempt does when it finds these entries.
@@ -139,15 +89,8 @@ fn stored_journals_replay_to_the_steps_they_led_to() {
             .filter(|step| step["verdict"] == "TakeOver")
             .count();
         let steps = Value::Array(steps);
-        let file = case.with_extension("replay.json");
-        if !file.exists() && std::env::var("SWARM_GOLDEN").is_ok_and(|mode| mode == "add") {
-            fs::write(&file, format!("{steps:#}\n")).unwrap();
-        }
-        let recorded = fs::read_to_string(&file).unwrap_or_else(|error| {
-            panic!("{}: {error}; see tests/golden/README.md", file.display())
-        });
-        let recorded: Value = serde_json::from_str(&recorded).unwrap();
-        assert_eq!(steps, recorded, "{}", case.display());
+        let then = recorded(&case, "replay.json", &steps);
+        assert_eq!(steps, then, "{}", case.display());
     }
     assert!(taken_over > 0, "no journal is taken over in the middle");
 }
