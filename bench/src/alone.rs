@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use swarm_protocol::{headers, subjects};
 use tempfile::TempDir;
 
 use crate::load;
 use crate::process::{Process, free_port};
 use crate::server::{Server, Sync};
 use crate::side::{self, AT_ONCE, millis};
-use crate::swarm::{AGENT, Settings, Swarm, open_runs, until};
+use crate::swarm::{AGENT, Settings, Swarm, agent, open_runs, until};
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -41,6 +42,22 @@ pub struct Counts {
     pub open_runs: usize,
     /// Tasks of which the slowest is sought.
     pub worst_of: usize,
+}
+
+impl Counts {
+    /// So many that the bars may be held against the figures.
+    pub const WHOLE: Self = Self {
+        starts: 5,
+        open_runs: 10_000,
+        worst_of: 10_000,
+    };
+
+    /// Enough to see what a change does.
+    pub const QUICK: Self = Self {
+        starts: 3,
+        open_runs: 2000,
+        worst_of: 1000,
+    };
 }
 
 /// Measures all of it.
@@ -122,13 +139,10 @@ async fn stack_start(model: u16, starts: usize) -> Result<f64> {
 async fn ask(url: &str) -> Option<()> {
     let client = async_nats::connect(url).await.ok()?;
     let reply = client
-        .request("swarm.ask.research_agent", crate::TASK.into())
+        .request(subjects::ask(Some(&agent())), crate::TASK.into())
         .await
         .ok()?;
-    reply
-        .headers?
-        .get(swarm_protocol::headers::RUN_ID)
-        .map(drop)
+    reply.headers?.get(headers::RUN_ID).map(drop)
 }
 
 fn median(mut took: Vec<Duration>) -> f64 {

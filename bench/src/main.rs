@@ -129,83 +129,70 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn measure(cli: Cli) -> Result<ExitCode> {
-    let counts = if cli.quick {
-        side::Counts {
-            warm_up: 200,
-            single: 300,
-            loaded: 2000,
-            slow: 320,
-            fan_out: 5,
-        }
+    let (counts, counts_alone, rounds) = if cli.quick {
+        (side::Counts::QUICK, alone::Counts::QUICK, 1)
     } else {
-        side::Counts {
-            warm_up: 500,
-            single: 1500,
-            loaded: 6000,
-            slow: 1280,
-            fan_out: 20,
-        }
+        (side::Counts::WHOLE, alone::Counts::WHOLE, 3)
     };
-    let rounds = cli.rounds.unwrap_or(if cli.quick { 1 } else { 3 });
+    let rounds = cli.rounds.unwrap_or(rounds);
     let wanted = |sync: &Sync| cli.only.as_deref().is_none_or(|only| only == sync.name());
     let mut modes = Vec::new();
     for sync in [Sync::Always, Sync::Default].into_iter().filter(wanted) {
-        let mut mode = Mode {
-            sync: sync.name(),
-            rounds: Vec::new(),
-        };
-        for n in 1..=rounds {
-            say(&format!(
-                "sync_interval {}: round {n} of {rounds}",
-                sync.name()
-            ));
-            let minimal = side::minimal(sync, counts)
-                .await
-                .context("the minimal pipeline")?;
-            let (swarm, more) = side::swarm(sync, counts).await.context("Swarm")?;
-            mode.rounds.push(Round {
-                minimal,
-                swarm,
-                more,
-            });
-        }
-        modes.push(mode);
+        modes.push(compare(sync, rounds, counts).await?);
     }
     say("starts, memory, worst case");
-    let counts = if cli.quick {
-        alone::Counts {
-            starts: 3,
-            open_runs: 2000,
-            worst_of: 1000,
-        }
-    } else {
-        alone::Counts {
-            starts: 5,
-            open_runs: 10_000,
-            worst_of: 10_000,
-        }
-    };
     let report = Report {
         at: jiff::Timestamp::now().strftime("%F").to_string(),
         machine: machine(),
         nats_server: nats_server().await?,
         quick: cli.quick,
         modes,
-        alone: alone::measure(counts).await?,
+        alone: alone::measure(counts_alone).await?,
     };
-    let markdown = report.markdown();
-    print(&markdown);
-    if cli.only.is_none() {
-        report.write(&cli.json)?;
-        if let Some(document) = &cli.document {
-            put_between_marks(document, &markdown)?;
-        }
-    }
+    publish(&report, &cli)?;
     Ok(if report.holds() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Both sides in turns, in one sync mode.
+async fn compare(sync: Sync, rounds: usize, counts: side::Counts) -> Result<Mode> {
+    let mut mode = Mode {
+        sync: sync.name(),
+        rounds: Vec::new(),
+    };
+    for n in 1..=rounds {
+        say(&format!(
+            "sync_interval {}: round {n} of {rounds}",
+            mode.sync
+        ));
+        let minimal = side::minimal(sync, counts)
+            .await
+            .context("the minimal pipeline")?;
+        let (swarm, more) = side::swarm(sync, counts).await.context("Swarm")?;
+        mode.rounds.push(Round {
+            minimal,
+            swarm,
+            more,
+        });
+    }
+    Ok(mode)
+}
+
+/// Prints the table; the files are for measurements of both modes.
+fn publish(report: &Report, cli: &Cli) -> Result<()> {
+    let markdown = report.markdown();
+    println!("{markdown}");
+    if cli.only.is_some() {
+        return Ok(());
+    }
+    report.write(&cli.json)?;
+    match &cli.document {
+        Some(document) => put_between_marks(document, &markdown),
+        None => Ok(()),
+    }
 }
 
 fn put_between_marks(document: &PathBuf, markdown: &str) -> Result<()> {
@@ -246,8 +233,4 @@ async fn nats_server() -> Result<String> {
 
 fn say(what: &str) {
     eprintln!("bench: {what}");
-}
-
-fn print(text: &str) {
-    println!("{text}");
 }

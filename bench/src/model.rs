@@ -34,6 +34,12 @@ pub async fn serve(port: u16, latency: Duration) -> Result<()> {
             get(|| async { Json(json!({ "version": "0.33.0" })) }),
         )
         .route("/api/tags", get(tags))
+        .route("/api/show", post(show))
+        .route("/api/ps", get(|| async { Json(json!({ "models": [] })) }))
+        .route(
+            "/api/status",
+            get(|| async { Json(json!({ "cloud": { "disabled": true, "source": "env" } })) }),
+        )
         .route("/api/chat", post(chat))
         .with_state(latency);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -44,6 +50,11 @@ pub async fn serve(port: u16, latency: Duration) -> Result<()> {
 async fn tags() -> Json<Value> {
     let models = ["llama3.2:3b", "llama3.2:1b", "gemma2:2b"];
     Json(json!({ "models": models.map(|name| json!({ "name": name, "model": name })) }))
+}
+
+async fn show() -> Json<Value> {
+    let facts = json!({ "llama.context_length": 131_072 });
+    Json(json!({ "capabilities": ["completion", "tools"], "model_info": facts }))
 }
 
 async fn chat(State(latency): State<Duration>, body: Bytes) -> impl IntoResponse {

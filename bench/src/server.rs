@@ -6,6 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use swarm_bus::connection::{USERS, password_variable_of};
+use swarm_bus::topology;
 
 use crate::process::{Process, free_port, listening};
 
@@ -109,7 +111,7 @@ impl Server {
             accounts.flat_map(|account| account["stream_detail"].as_array().into_iter().flatten());
         Ok(streams
             // Cards come with time, not with runs.
-            .filter(|stream| stream["name"] != "KV_swarm_agents")
+            .filter(|stream| stream["name"] != topology::AGENTS_STREAM)
             .filter_map(|stream| stream["state"]["last_seq"].as_u64())
             .sum())
     }
@@ -117,17 +119,8 @@ impl Server {
 
 /// The variables of the users' passwords.
 pub fn passwords() -> impl Iterator<Item = (String, &'static str)> {
-    let users = [
-        "COORDINATOR",
-        "AGENT",
-        "TOOL_BUILDER",
-        "GATEWAY",
-        "CLIENT",
-        "OBSERVER",
-    ];
-    users
-        .into_iter()
-        .map(|user| (format!("SWARM_{user}_PASSWORD"), PASSWORD))
+    let users = USERS.into_iter();
+    users.map(|user| (password_variable_of(user), PASSWORD))
 }
 
 fn configuration(folder: &Path, sync: Sync) -> Result<PathBuf> {

@@ -35,6 +35,26 @@ pub struct Counts {
     pub fan_out: usize,
 }
 
+impl Counts {
+    /// So many that the bars may be held against the figures.
+    pub const WHOLE: Self = Self {
+        warm_up: 500,
+        single: 1500,
+        loaded: 6000,
+        slow: 1280,
+        fan_out: 20,
+    };
+
+    /// Enough to see what a change does.
+    pub const QUICK: Self = Self {
+        warm_up: 200,
+        single: 300,
+        loaded: 2000,
+        slow: 320,
+        fan_out: 5,
+    };
+}
+
 /// What one side took in one round.
 #[derive(Debug, Clone, Serialize)]
 pub struct Side {

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use swarm_protocol::{RunId, headers, subjects};
+use swarm_protocol::{AgentName, RunId, headers, subjects};
 
 use crate::load::{self, Waiting};
 use crate::process::Process;
@@ -19,6 +19,11 @@ use crate::server::{Server, passwords};
 
 /// The agent of the rows with one agent.
 pub const AGENT: &str = "research_agent";
+
+/// The same as a name that subjects are built of.
+pub fn agent() -> AgentName {
+    AGENT.parse().expect("a name")
+}
 
 /// The team of the fan-out: three, and who sums up.
 const TEAM: [&str; 4] = [
@@ -131,7 +136,7 @@ impl Swarm {
         let client = server.connect("client").await?;
         are_ready(&client, agents.len()).await?;
         let waiting = Waiting::default();
-        let mut events = client.subscribe("swarm.event.*").await?;
+        let mut events = client.subscribe(subjects::EVENTS).await?;
         client.flush().await?;
         let ended = waiting.clone();
         tokio::spawn(async move {
@@ -162,15 +167,15 @@ impl Swarm {
 
     /// Runs one task of one agent: submitted and acknowledged, until its result is stored and seen.
     pub fn task(&self) -> impl Future<Output = Result<()>> + use<> {
-        self.submit("swarm.submit.research_agent")
+        self.submit(subjects::submit(Some(&agent())))
     }
 
     /// Runs one task of the default team.
     pub fn team_task(&self) -> impl Future<Output = Result<()>> + use<> {
-        self.submit(subjects::SUBMIT)
+        self.submit(subjects::submit(None))
     }
 
-    fn submit(&self, subject: &'static str) -> impl Future<Output = Result<()>> + use<> {
+    fn submit(&self, subject: String) -> impl Future<Output = Result<()>> + use<> {
         let Submitter { context, waiting } = self.submitter.clone();
         async move {
             let run = RunId::random();
@@ -190,7 +195,7 @@ impl Swarm {
         let client = self.submitter.context.client();
         async move {
             let reply = client
-                .request("swarm.ask.research_agent", crate::TASK.into())
+                .request(subjects::ask(Some(&agent())), crate::TASK.into())
                 .await?;
             anyhow::ensure!(
                 reply
@@ -207,7 +212,7 @@ impl Swarm {
         let context = self.submitter.context.clone();
         async move {
             context
-                .publish("swarm.submit.research_agent", crate::TASK.into())
+                .publish(subjects::submit(Some(&agent())), crate::TASK.into())
                 .await?
                 .await?;
             Ok(())
@@ -219,7 +224,7 @@ impl Swarm {
 async fn are_ready(client: &async_nats::Client, count: usize) -> Result<()> {
     let cards = |reply: Value| reply["items"].as_array().map_or(0, Vec::len);
     until("the agents are ready", || async {
-        let reply = client.request("swarm.agents", "".into()).await.ok()?;
+        let reply = client.request(subjects::AGENTS, "".into()).await.ok()?;
         let reply = serde_json::from_slice(&reply.payload).ok()?;
         (cards(reply) == count).then_some(())
     })
@@ -229,7 +234,7 @@ async fn are_ready(client: &async_nats::Client, count: usize) -> Result<()> {
 /// Runs that are open, as the coordinator's statistics say.
 pub async fn open_runs(server: &Server) -> Result<u64> {
     let client = server.connect("client").await?;
-    let reply = client.request("$SRV.STATS.swarm", "".into()).await?;
+    let reply = client.request(subjects::service_stats(), "".into()).await?;
     let stats: Value = serde_json::from_slice(&reply.payload)?;
     let endpoints = stats["endpoints"].as_array().context("no statistics")?;
     let runs = endpoints.iter().find(|endpoint| endpoint["name"] == "runs");
