@@ -7,7 +7,7 @@
 //! host and in no cloud, and asks another host when the first one cannot be reached or is busy. What a host has begun to
 //! answer is never asked of another one.
 //!
-//! Reading order: `options`, `cloud`, `names`, `request`, `host`, `refusal`, `decode`, `turn`, `reply`, `facts`, `probe`,
+//! Reading order: `options`, `cloud`, `names`, `request`, `host`, `refusal`, `decode`, `truncation`, `turn`, `reply`, `facts`, `probe`,
 //! `pool`, `slots`, `survey`, `call`.
 
 use std::fmt;
@@ -36,6 +36,7 @@ mod reply;
 mod request;
 mod slots;
 mod survey;
+mod truncation;
 mod turn;
 
 pub use options::{Deadlines, Options, OptionsError};
@@ -46,9 +47,13 @@ use host::Host;
 use request::Window;
 use slots::Slots;
 use survey::Known;
+use truncation::Sent;
 
 /// The header that the simulator sets on every answer, and no other server.
 const SIMULATED: &str = "x-ollama-sim";
+
+/// What is done to text that is not of this swarm, before it is sent.
+const FOREIGN_TEXT: request::Rewrite = request::as_it_is;
 
 /// Ollama hosts; cheap to clone. A process needs one: clones share its connections and its slots.
 ///
@@ -169,7 +174,8 @@ impl ChatModel for Ollama {
         let load = async move {
             refuse_cloud(&model)?;
             let body = request::load(&model, shared.window)?;
-            shared.load(&Ask { model, body }).await
+            let sent = Sent::default();
+            shared.load(&Ask { model, body, sent }).await
         };
         load.boxed()
     }
@@ -179,9 +185,10 @@ impl ChatModel for Ollama {
         let between_tokens = shared.deadlines.between_tokens;
         let reply = async move {
             refuse_cloud(&request.model)?;
-            let body = request::chat(&request, shared.window)?;
+            let body = request::chat(&request, shared.window, FOREIGN_TEXT)?;
+            let sent = Sent::of(&request, shared.window);
             let model = request.model;
-            shared.open(&Ask { model, body }).await
+            shared.open(&Ask { model, body, sent }).await
         };
         stream::once(reply)
             .map_ok(move |reply| reply::events(reply, between_tokens))

@@ -166,6 +166,7 @@ pub fn events(
 mod tests {
     use tokio::time::{Instant, sleep};
 
+    use super::super::truncation::Sent;
     use super::*;
     use crate::chat::{Completion, DoneReason};
 
@@ -179,7 +180,7 @@ mod tests {
             sleep(pause).await;
             Ok(Bytes::from_static(chunk.as_bytes()))
         });
-        let reply = Reply::new(body, Turn::new("m".into(), false), None);
+        let reply = Reply::new(body, Turn::new("m".into(), false, Sent::default()), None);
         events(reply, SECOND).collect().await
     }
 
