@@ -44,6 +44,7 @@ pub use probe::{CloudSwitch, HostModel, HostReport, HostState};
 
 use call::Ask;
 use host::Host;
+use reply::Reply;
 use request::Window;
 use slots::Slots;
 use survey::Known;
@@ -181,19 +182,38 @@ impl ChatModel for Ollama {
     }
 
     fn chat(&self, request: ChatRequest) -> ChatStream {
-        let shared = Arc::clone(&self.shared);
-        let between_tokens = shared.deadlines.between_tokens;
-        let reply = async move {
-            refuse_cloud(&request.model)?;
-            let body = request::chat(&request, shared.window, FOREIGN_TEXT)?;
-            let sent = Sent::of(&request, shared.window);
-            let model = request.model;
-            shared.open(&Ask { model, body, sent }).await
-        };
-        stream::once(reply)
-            .map_ok(move |reply| reply::events(reply, between_tokens))
-            .try_flatten()
-            .boxed()
+        let between_tokens = self.shared.deadlines.between_tokens;
+        let begin = Stage::Begin(Arc::clone(&self.shared), Box::new(request));
+        stream::try_unfold(begin, move |stage| async move {
+            let mut reply = match stage {
+                // In boxes, as what is here is moved again and again.
+                Stage::Begin(shared, request) => Box::pin(shared.answer(*request)).await?,
+                Stage::Answer(reply) => reply,
+            };
+            let events = reply.next_events(between_tokens).await?;
+            Ok(events.map(|events| {
+                let events = stream::iter(events.into_iter().map(Ok));
+                (events, Stage::Answer(reply))
+            }))
+        })
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// Where a chat stands.
+enum Stage {
+    Begin(Arc<Shared>, Box<ChatRequest>),
+    Answer(Box<Reply>),
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: ChatRequest) -> Result<Box<Reply>, ChatError> {
+        refuse_cloud(&request.model)?;
+        let body = request::chat(&request, self.window, FOREIGN_TEXT)?;
+        let sent = Sent::of(&request, self.window);
+        let model = request.model;
+        self.open(&Ask { model, body, sent }).await.map(Box::new)
     }
 }
 

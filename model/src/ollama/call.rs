@@ -199,7 +199,7 @@ impl Shared {
             return Err(Failure::Elsewhere);
         };
         let request = || {
-            let post = self.client.post(host.endpoint("api/chat"));
+            let post = self.client.post(host.chat());
             post.header(CONTENT_TYPE, "application/json")
                 .body(ask.body.clone())
         };
@@ -228,7 +228,7 @@ impl Shared {
             .map_err(|error| host::broken(&error));
         let turn = Turn::new(ask.model.clone(), simulated, sent);
         let mut reply = Reply::new(body, turn, Some(lease));
-        reply.read_frame().await?;
+        reply.read_frames().await?;
         Ok(reply)
     }
 }

@@ -1,7 +1,5 @@
 //! One turn of a model while it comes in: frames go in, events come out. No I/O.
 
-use std::collections::VecDeque;
-
 use super::decode::Frame;
 use super::refusal;
 use super::truncation::Sent;
@@ -33,7 +31,8 @@ pub struct Turn {
     text: String,
     thinking: String,
     tool_calls: Vec<ToolCall>,
-    events: VecDeque<ChatEvent>,
+    events: Vec<ChatEvent>,
+    is_done: bool,
 }
 
 impl Turn {
@@ -48,7 +47,8 @@ impl Turn {
             text: String::new(),
             thinking: String::new(),
             tool_calls: Vec::new(),
-            events: VecDeque::new(),
+            events: Vec::new(),
+            is_done: false,
         }
     }
 
@@ -70,22 +70,23 @@ impl Turn {
         if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
             self.look_for_loops(&thinking)?;
             self.thinking.push_str(&thinking);
-            self.events.push_back(ChatEvent::Thinking(thinking));
+            self.events.push(ChatEvent::Thinking(thinking));
         }
         if let Some(text) = message.content.filter(|piece| !piece.is_empty()) {
             self.look_for_loops(&text)?;
             self.text.push_str(&text);
-            self.events.push_back(ChatEvent::Text(text));
+            self.events.push(ChatEvent::Text(text));
         }
         for call in message.tool_calls.unwrap_or_default() {
             let call = ToolCall::from(call);
             self.tool_calls.push(call.clone());
-            self.events.push_back(ChatEvent::ToolCall(call));
+            self.events.push(ChatEvent::ToolCall(call));
         }
         if frame.done == Some(true) {
             let input_tokens = frame.prompt_eval_count.unwrap_or_default();
             self.sent.check(input_tokens)?;
-            self.events.push_back(ChatEvent::Done(Completion {
+            self.is_done = true;
+            self.events.push(ChatEvent::Done(Completion {
                 text: std::mem::take(&mut self.text),
                 thinking: std::mem::take(&mut self.thinking),
                 tool_calls: std::mem::take(&mut self.tool_calls),
@@ -107,9 +108,15 @@ impl Turn {
         }
     }
 
-    /// The next event that the frames so far have brought.
-    pub fn next_event(&mut self) -> Option<ChatEvent> {
-        self.events.pop_front()
+    /// The events that the frames since have brought.
+    pub fn take_events(&mut self) -> Vec<ChatEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Whether the last frame has come.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_done
     }
 }
 
@@ -129,7 +136,7 @@ mod tests {
         for frame in frames {
             turn.take(Frame::parse(frame.to_string().as_bytes())?)?;
         }
-        Ok(std::iter::from_fn(|| turn.next_event()).collect())
+        Ok(turn.take_events())
     }
 
     fn completion(text: &str, thinking: &str, done_reason: DoneReason) -> Completion {
