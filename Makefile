@@ -9,7 +9,7 @@ export TASK
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test check bench bench-quick fmt docs schemas recording clean
+.PHONY: help setup build run test test-ollama check bench bench-quick fmt docs schemas recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,12 @@ run: setup build ## Start the stack, run a task with three agents (TASK="..."), 
 test: build ## Run every test; installs what they need into .tools/
 	@scripts/setup test
 	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" cargo test --workspace --locked --no-fail-fast
+
+test-ollama: build ## The same requests to real Ollama servers and the simulator; builds the servers first (15 minutes, once)
+	@scripts/setup test
+	@scripts/ollama
+	@cargo build --locked -p swarm-tests --example ollama
+	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" "$(BINARIES)/examples/ollama" --document docs/ollama.md
 
 check: ## Formatting, lints and documentation, with warnings denied
 	@cargo fmt --all --check

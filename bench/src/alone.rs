@@ -22,7 +22,7 @@ pub struct Alone {
     pub stack_start_ms: f64,
     /// An idle agent, in MiB.
     pub agent_mib: f64,
-    /// A coordinator with [`OPEN_RUNS`] open runs, in MiB.
+    /// A coordinator with many open runs, in MiB.
     pub coordinator_mib: f64,
     /// The open runs of that.
     pub open_runs: u64,

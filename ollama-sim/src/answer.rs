@@ -10,16 +10,10 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::conversation::{Message, first, last};
 use prompt::{Kind, Section};
 
-/// One message of a chat, as far as an answer depends on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// In lower case: `system`, `user`, `assistant` or `tool`.
-    pub role: String,
-    /// The text.
-    pub content: String,
-}
+pub use prompt::{shortened, task};
 
 /// The answer of this model to these messages.
 pub fn compose(model: &str, messages: &[Message]) -> String {
@@ -61,23 +55,8 @@ pub fn given(model: &str, reply: &str) -> String {
     format!("{}{reply}", mark(model))
 }
 
-/// The content of the first message of this role, or nothing.
-pub fn first<'a>(messages: &'a [Message], role: &str) -> &'a str {
-    messages
-        .iter()
-        .find(|message| message.role == role)
-        .map_or("", |message| &message.content)
-}
-
-/// The content of the last message of this role, or nothing.
-pub fn last<'a>(messages: &'a [Message], role: &str) -> &'a str {
-    messages
-        .iter()
-        .rfind(|message| message.role == role)
-        .map_or("", |message| &message.content)
-}
-
-fn mark(model: &str) -> String {
+/// What every text that is made up begins with.
+pub fn mark(model: &str) -> String {
     format!("[SIMULATED {model}] ")
 }
 
@@ -128,11 +107,7 @@ mod tests {
     use super::*;
 
     fn chat(system: &str, user: &str) -> Vec<Message> {
-        let message = |role: &str, content: &str| Message {
-            role: role.to_owned(),
-            content: content.to_owned(),
-        };
-        vec![message("system", system), message("user", user)]
+        vec![Message::new("system", system), Message::new("user", user)]
     }
 
     #[test]
@@ -166,13 +141,7 @@ mod tests {
         let text = compose("a:1", &asked);
         assert_eq!(compose("a:1", &asked), text);
         let mut longer = asked.clone();
-        longer.insert(
-            1,
-            Message {
-                role: "assistant".to_owned(),
-                content: "earlier".to_owned(),
-            },
-        );
+        longer.insert(1, Message::new("assistant", "earlier"));
         let others = [
             compose("a:2", &asked),
             compose("a:1", &chat("You are the critic!", "x")),

@@ -10,9 +10,13 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use crate::clock::Clock;
 use crate::host::Host;
+use crate::keep_alive::KeepAlive;
 use crate::log::{Logged, RequestLog};
+use crate::models::{Emission, Model};
 use crate::options::Options;
+use crate::release::Release;
 use crate::{catalog, chat};
 
 /// The whole simulator: shared by all requests of both ports.
@@ -22,8 +26,29 @@ pub struct Sim {
     pub host: Host,
     /// What was asked of the API port.
     pub log: Arc<RequestLog>,
+    /// What holds for all requests.
+    pub settings: Settings,
+}
+
+/// What holds for all requests.
+#[derive(Debug, Clone)]
+pub struct Settings {
     /// How fast answers come, unless a directive says otherwise.
     pub pace: Pace,
+    /// Whose wordings and rules hold.
+    pub release: Release,
+    /// How calls come, of all models.
+    pub emission: Option<Emission>,
+    /// The window where a request has none, in tokens.
+    pub window: u64,
+    /// How long a model stays loaded where a request does not say.
+    pub keep_alive: KeepAlive,
+    /// Whether models that run elsewhere are answered for.
+    pub cloud: bool,
+    /// What everything that looks random comes from.
+    pub seed: u64,
+    /// What answers say of the time.
+    pub clock: Clock,
 }
 
 /// How fast an answer comes.
@@ -36,15 +61,31 @@ pub struct Pace {
 }
 
 impl Sim {
-    /// A simulator with an empty log.
+    /// A simulator with these models and an empty log.
+    pub fn new(options: &Options, models: Vec<Model>) -> Self {
+        Self {
+            host: Host::new(models, options.parallel),
+            log: Arc::new(RequestLog::new()),
+            settings: Settings::new(options),
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of the command line.
     pub fn new(options: &Options) -> Self {
         Self {
-            host: Host::new(&options.models, options.parallel),
-            log: Arc::new(RequestLog::new()),
             pace: Pace {
                 latency: options.latency,
                 tokens_per_second: options.tokens_per_second,
             },
+            release: options.version_of,
+            emission: options.emission,
+            window: options.context_length,
+            keep_alive: options.keep_alive,
+            cloud: options.cloud,
+            seed: options.seed,
+            clock: options.clock,
         }
     }
 }
@@ -54,6 +95,7 @@ pub fn router(sim: Arc<Sim>) -> Router {
     Router::new()
         .route("/", get(catalog::root))
         .route("/api/version", get(catalog::version))
+        .route("/api/status", get(catalog::status))
         .route("/api/tags", get(catalog::tags))
         .route("/api/ps", get(catalog::ps))
         .route("/api/show", post(catalog::show))

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::access;
 use crate::app::Sim;
 use crate::models::Model;
 use crate::refusal::{JSON, Refusal};
 
-/// The server version: no real one, and the API it follows.
-const VERSION: &str = "0.0.0-sim+0.33";
 /// When every model was "pulled".
 const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
 /// Stands where a real model has its licence, modelfile and template.
@@ -26,22 +25,44 @@ pub async fn root() -> &'static str {
 }
 
 /// `GET /api/version`.
-pub async fn version() -> Response {
-    document(&json!({"version": VERSION}))
+pub async fn version(State(sim): State<Arc<Sim>>) -> Response {
+    document(&json!({"version": sim.settings.release.version()}))
 }
 
-/// `GET /api/tags`: all models. Capabilities are told by `/api/show` only, as by servers before 0.30.
+/// `GET /api/status`: whether models that run elsewhere are answered for.
+pub async fn status(State(sim): State<Arc<Sim>>) -> Response {
+    let (disabled, source) = match sim.settings.cloud {
+        true => (false, "none"),
+        false => (true, "env"),
+    };
+    document(&json!({"cloud": {"disabled": disabled, "source": source}}))
+}
+
+/// `GET /api/tags`: all models. Servers from 0.30 on tell capabilities and context lengths here too.
 pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
     let models = sim.host.served().iter().map(|served| {
         let model = &served.model;
-        json!({
+        let mut tag = json!({
             "name": model.name,
             "model": model.name,
             "modified_at": MODIFIED_AT,
             "size": model.size,
             "digest": model.digest(),
             "details": model.details(),
-        })
+        });
+        if sim.settings.release.tags_tell_capabilities() {
+            let mut details = model.details();
+            add(&mut details, "context_length", json!(model.context_length));
+            add(
+                &mut details,
+                "embedding_length",
+                json!(model.embedding_length),
+            );
+            add(&mut tag, "details", details);
+            add(&mut tag, "capabilities", json!(model.capabilities));
+        }
+        add_remote(&mut tag, model);
+        tag
     });
     document(&json!({"models": models.collect::<Vec<_>>()}))
 }
@@ -87,25 +108,36 @@ fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
         .flatten()
         .find(|name| !name.trim().is_empty());
     let name = named.ok_or_else(|| Refusal::bad_request("model is required"))?;
-    let served = sim
-        .host
-        .find(&name)
-        .ok_or_else(|| Refusal::no_model(&name))?;
-    let model = &served.model;
-    Ok(json!({
+    let model = &access::find(sim, &name, access::DETAILS)?.model;
+    let mut description = json!({
         "license": NOTICE,
         "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),
         "parameters": "",
-        "template": "{{ .Prompt }}",
+        "template": model.template(),
         "details": model.details(),
         "model_info": model_info(model),
         "capabilities": model.capabilities,
         "modified_at": MODIFIED_AT,
-    }))
+    });
+    add_remote(&mut description, model);
+    Ok(description)
+}
+
+fn add_remote(document: &mut Value, model: &Model) {
+    if let Some(remote) = &model.remote {
+        add(document, "remote_model", json!(remote.model));
+        add(document, "remote_host", json!(remote.host));
+    }
+}
+
+fn add(document: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
 }
 
 fn model_info(model: &Model) -> Map<String, Value> {
-    let family = model.family;
+    let family = &model.family;
     Map::from_iter([
         ("general.architecture".to_owned(), json!(family)),
         (

@@ -4,6 +4,7 @@
 //! future or the body that runs then, which frees the slot and is logged by [`Exchange`].
 
 mod context;
+mod document;
 mod plan;
 mod reply;
 mod request;
@@ -19,20 +20,21 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::answer;
 use crate::app::Sim;
 use crate::host::Served;
 use crate::log::{Exchange, Logged, Opening};
 use crate::refusal::{JSON, Refusal};
+use crate::{access, conversation};
 
-use plan::{Job, Plan};
+use document::{End, Head, Said, Shape};
+use plan::{Job, Load, Plan};
 use reply::Reply;
 use request::ChatRequest;
 
 /// Answers one chat.
 pub async fn chat(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
     let arrived = Instant::now();
-    let response = match ChatRequest::parse(&body) {
+    let response = match ChatRequest::parse(&body, sim.settings.release) {
         Ok(request) => respond(&sim, &request, arrived).await,
         Err(refusal) => refuse(sim.log.begin(Opening::default()), refusal),
     };
@@ -40,39 +42,43 @@ pub async fn chat(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
 }
 
 async fn respond(sim: &Sim, request: &ChatRequest, arrived: Instant) -> Response {
-    let planned = match sim.host.find(&request.model) {
-        Some(served) => plan::plan(request, &served.model, sim.pace).map(|plan| (served, plan)),
-        None => Err(Refusal::no_model(&request.model)),
-    };
+    let planned = access::find(sim, &request.model, access::INFERENCE)
+        .and_then(|served| Ok((served, plan::plan(request, &served.model, &sim.settings)?)));
     // Last before the line for a slot: whoever is seen in the log has a place in it.
     let exchange = sim.log.begin(Opening {
         model: request.model.clone(),
-        system: answer::first(&request.messages, "system").to_owned(),
-        prompt: answer::last(&request.messages, "user").to_owned(),
+        system: conversation::first(&request.messages, "system").to_owned(),
+        prompt: conversation::last(&request.messages, "user").to_owned(),
     });
     match planned {
-        Ok((served, Plan::Load { window })) => {
-            served.load(window);
-            empty(exchange, &request.model, "load")
+        Ok((served, Plan::Load(load))) => {
+            served.load(load.window, load.keep_alive);
+            empty(sim, exchange, request, "load")
         }
         Ok((served, Plan::Unload)) => {
             served.unload();
-            empty(exchange, &request.model, "unload")
+            empty(sim, exchange, request, "unload")
         }
-        Ok((served, Plan::Answer(job))) => run(served, job, exchange, arrived).await,
+        Ok((served, Plan::Answer(load, job))) => run(served, load, *job, exchange, arrived).await,
         Err(refusal) => refuse(exchange, refusal),
     }
 }
 
-async fn run(served: &Served, job: Job, exchange: Exchange, arrived: Instant) -> Response {
+async fn run(
+    served: &Served,
+    load: Load,
+    job: Job,
+    exchange: Exchange,
+    arrived: Instant,
+) -> Response {
     let slot = served.slot().await;
-    served.load(job.window);
+    served.load(load.window, load.keep_alive);
     let admitted = Instant::now();
     if !job.pace.latency.is_zero() {
         tokio::time::sleep_until(admitted + job.pace.latency).await;
     }
-    if let Some(refusal) = job.fail {
-        return refuse(exchange, refusal);
+    if let Some(refusal) = job.refusal() {
+        return refuse(exchange, refusal.clone());
     }
     let stream = job.stream;
     let reply = Reply::new(job, exchange, slot, arrived, admitted);
@@ -85,8 +91,19 @@ async fn run(served: &Served, job: Job, exchange: Exchange, arrived: Instant) ->
 }
 
 /// The answer to a chat without messages, which only loads or unloads the model. Never a stream.
-fn empty(exchange: Exchange, model: &str, reason: &'static str) -> Response {
-    let body = reply::without_text(model, reason);
+fn empty(sim: &Sim, exchange: Exchange, request: &ChatRequest, reason: &'static str) -> Response {
+    let mut body = Vec::new();
+    let head = Head {
+        model: &request.model,
+        remote: None,
+        created_at: &sim.settings.clock.now(),
+        shape: Shape::Chat,
+    };
+    let end = End {
+        reason,
+        metrics: None,
+    };
+    head.write(&mut body, Said::default(), Some(end));
     exchange.sent(1);
     exchange.done();
     ([(header::CONTENT_TYPE, JSON)], Body::from(body)).into_response()

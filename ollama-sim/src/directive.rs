@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use crate::options;
 use crate::refusal::Refusal;
@@ -23,10 +24,21 @@ pub struct Directives {
     pub tokens: Option<usize>,
     /// `[[sim:reply=some text]]`: the answer's text after its `[SIMULATED <model>] `. It cannot hold `]]`.
     pub reply: Option<String>,
+    /// `[[sim:call=name {"argument": 1}]]`: a call of this tool, offered or not. It cannot hold `]]`.
+    pub call: Option<Call>,
     /// `[[sim:fail=500]]`: after the latency, an HTTP error with this status (400 to 599).
     pub fail: Option<StatusCode>,
     /// `[[sim:cut]]`: the connection is closed after half of the answer, without `done`.
     pub cut: bool,
+}
+
+/// A tool call that a mark asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The tool.
+    pub name: String,
+    /// What it is called with.
+    pub arguments: Value,
 }
 
 /// Takes the marks out of a message: what is left, and what they ask for.
@@ -61,12 +73,13 @@ impl Directives {
             }
             ("tokens", value) => self.tokens = Some(tokens(mark, value)?),
             ("reply", value) => self.reply = Some(value.to_owned()),
+            ("call", value) => self.call = Some(call(mark, value)?),
             ("fail", value) => self.fail = Some(status(mark, value)?),
             ("cut", "") => self.cut = true,
             _ => {
                 return Err(refuse(
                     mark,
-                    "is unknown; there are latency, tps, tokens, reply, fail and cut",
+                    "is unknown; there are latency, tps, tokens, reply, call, fail and cut",
                 ));
             }
         }
@@ -80,6 +93,18 @@ fn tokens(mark: &str, value: &str) -> Result<usize, Refusal> {
         1..=MOST_TOKENS => Ok(count),
         _ => Err(refuse(mark, "must be 1 to 1000000")),
     }
+}
+
+fn call(mark: &str, value: &str) -> Result<Call, Refusal> {
+    let (name, arguments) = value.split_once(' ').unwrap_or((value, ""));
+    let arguments = match arguments.trim() {
+        "" => json!({}),
+        text => serde_json::from_str(text).map_err(|error| refuse(mark, error))?,
+    };
+    Ok(Call {
+        name: name.to_owned(),
+        arguments,
+    })
 }
 
 fn status(mark: &str, value: &str) -> Result<StatusCode, Refusal> {
@@ -101,12 +126,16 @@ mod tests {
     #[test]
     fn all_marks_are_taken_out_together() {
         let message = "a [[sim:latency=1s]][[sim:tps=0.5]]b[[sim:tokens=7]] \
-                       [[sim:reply=x = [y]\n.]][[sim:fail=503]][[sim:cut]]c [[x]]";
+                       [[sim:reply=x = [y]\n.]][[sim:call=f {\"a\": [1]}]][[sim:fail=503]][[sim:cut]]c [[x]]";
         let expected = Directives {
             latency: Some(Duration::from_secs(1)),
             tokens_per_second: Some(0.5),
             tokens: Some(7),
             reply: Some("x = [y]\n.".to_owned()),
+            call: Some(Call {
+                name: "f".to_owned(),
+                arguments: json!({"a": [1]}),
+            }),
             fail: Some(StatusCode::SERVICE_UNAVAILABLE),
             cut: true,
         };
@@ -132,7 +161,7 @@ mod tests {
         ];
         let expected = [
             r#"ollama-sim: directive "cut" is not closed by ]]"#,
-            r#"ollama-sim: directive "cut=1" is unknown; there are latency, tps, tokens, reply, fail and cut"#,
+            r#"ollama-sim: directive "cut=1" is unknown; there are latency, tps, tokens, reply, call, fail and cut"#,
             r#"ollama-sim: directive "tokens=0" must be 1 to 1000000"#,
             r#"ollama-sim: directive "tokens=x" invalid digit found in string"#,
             r#"ollama-sim: directive "fail=200" must be 400 to 599"#,

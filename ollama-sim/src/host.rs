@@ -1,15 +1,12 @@
 //! The served models with their state: free slots, and whether they are loaded.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::keep_alive::KeepAlive;
 use crate::models::{self, Model};
-
-/// Ollama's default `keep_alive`.
-const KEEP_ALIVE: Duration = Duration::from_secs(5 * 60);
 
 /// All served models.
 #[derive(Debug)]
@@ -43,9 +40,9 @@ pub struct Slot {
 }
 
 impl Host {
-    /// The models of these names (none: the seeds), each with `parallel` slots (0: no limit).
-    pub fn new(names: &[String], parallel: usize) -> Self {
-        let served = models::chosen(names).into_iter().map(|model| Served {
+    /// Serves these models, each with `parallel` slots (0: no limit).
+    pub fn new(models: Vec<Model>, parallel: usize) -> Self {
+        let served = models.into_iter().map(|model| Served {
             model,
             slots: (parallel > 0)
                 .then(|| Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)))),
@@ -79,10 +76,13 @@ impl Served {
         Slot { _permit: permit }
     }
 
-    /// Loads the model, or keeps it loaded for another five minutes.
-    pub fn load(&self, window: u64) {
-        let until = Timestamp::now()
-            .saturating_add(SignedDuration::try_from(KEEP_ALIVE).unwrap_or_default());
+    /// Loads the model, or keeps it loaded for so long again.
+    pub fn load(&self, window: u64, keep_alive: KeepAlive) {
+        let until = match keep_alive {
+            KeepAlive::For(span) => Timestamp::now()
+                .saturating_add(SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX)),
+            KeepAlive::Forever => Ok(Timestamp::MAX),
+        };
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Loaded {
             until: until.unwrap_or(Timestamp::MAX),
             window,

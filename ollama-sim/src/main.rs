@@ -7,36 +7,43 @@
 //!
 //! # Two ports
 //!
-//! - `--listen`, the API: `POST /api/chat`, `GET|HEAD /api/tags`, `POST /api/show`, `GET|HEAD /api/ps`,
-//!   `GET|HEAD /api/version`, `GET|HEAD /`.
+//! - `--listen`, the API.
 //! - `--control`, what it saw: `GET|DELETE /sim/log` (see [`log::Record`]) and `GET /sim/stats` (see [`log::Stats`]).
 //!
-//! # Directives
+//! # What is said
 //!
-//! The last user message of a request may hold `[[sim:...]]` marks that change this one answer. They are taken out
-//! before the answer is made up, so they do not change its words. See [`directive::Directives`] for all of them.
+//! By default (see [`default`]) an offered tool is called once, a `format` gets an instance, and everything else gets
+//! prose. The last user message of a request may hold `[[sim:...]]` marks that change this one answer; they are taken
+//! out before the answer is made up, so they do not change its words. See [`directive::Directives`] for all of them.
 //!
 //! # Where it differs from a model
 //!
-//! - A token is a word with the blanks before it; a prompt is counted as a quarter of the bytes of its messages.
-//! - `format` is checked, but the answer is prose all the same. `stop`, `seed` and `keep_alive` (but for unloading) are
-//!   checked or read, not followed. Offered tools are never called.
-//! - A model is loaded at once, and all of them fit.
+//! - A token is a word with the blanks before it, and four bytes of a call; a prompt is counted as a quarter of the
+//!   bytes of its messages and tools.
+//! - `stop`, `seed` and the other options of sampling are checked, not followed.
 //!
-//! Reading order: `options`, `serve`, `app`, `host` and `models`, `chat`, `directive`, `answer`, `tokens`, `catalog`,
-//! `log`, `control`.
+//! Reading order: `options`, `serve`, `app`, `release`, `host` and `models`, `access`, `chat`, `conversation`,
+//! `directive`, `default`, `script`, `answer`, `schema`, `tokens`, `catalog`, `log`, `control`.
 
+mod access;
 mod answer;
 mod app;
 mod catalog;
 mod chat;
+mod clock;
 mod control;
+mod conversation;
+mod default;
 mod directive;
 mod host;
+mod keep_alive;
 mod log;
 mod models;
 mod options;
 mod refusal;
+mod release;
+mod schema;
+mod script;
 mod serve;
 mod tokens;
 

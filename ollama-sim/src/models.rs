@@ -1,97 +1,122 @@
 //! The models that can be served: facts about each, no state.
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+mod name;
+
+pub use name::{Reference, Source, canonical};
+
+/// The table that is built in.
+const TABLE: &str = include_str!("../models.yaml");
+
 /// One model as `/api/tags` and `/api/show` describe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Model {
     /// Name with tag, without the default registry: `llama3.2:3b`.
     pub name: String,
     /// Bytes on disk.
+    #[serde(default = "default_size")]
     pub size: u64,
     /// The architecture, which also prefixes the keys of `model_info`.
-    pub family: &'static str,
+    #[serde(default = "default_family")]
+    pub family: String,
     /// As Ollama shows it: `3.2B`.
-    pub parameter_size: &'static str,
+    #[serde(default = "default_parameter_size")]
+    pub parameter_size: String,
     /// The same as a number.
+    #[serde(default = "default_size")]
     pub parameter_count: u64,
     /// Such as `Q4_K_M`.
-    pub quantization: &'static str,
+    #[serde(default = "default_quantization")]
+    pub quantization: String,
     /// The longest context it was trained for, in tokens.
+    #[serde(default = "default_context_length")]
     pub context_length: u64,
     /// Width of the model.
+    #[serde(default = "default_embedding_length")]
     pub embedding_length: u64,
-    /// What `/api/show` lists: `completion`, `tools`, ...
-    pub capabilities: &'static [&'static str],
+    /// What `/api/show` lists: `completion`, `tools`, `thinking`, `embedding`, ...
+    #[serde(default = "default_capabilities")]
+    pub capabilities: Vec<String>,
+    /// How its tool calls come; the server's way when not said.
+    #[serde(default)]
+    pub emission: Option<Emission>,
+    /// Milliseconds that loading takes; those of `--load` when not said.
+    #[serde(default)]
+    pub load_ms: Option<u64>,
+    /// Tokens per second; those of `--tokens-per-second` when not said.
+    #[serde(default)]
+    pub tokens_per_second: Option<f64>,
+    /// Set for a stub of a model that runs elsewhere.
+    #[serde(default)]
+    pub remote: Option<Remote>,
 }
 
-/// The three models that Swarm's default agents use, with the facts of their published files.
-pub fn seeds() -> Vec<Model> {
-    vec![
-        Model {
-            name: "llama3.2:3b".to_owned(),
-            size: 2_019_393_189,
-            family: "llama",
-            parameter_size: "3.2B",
-            parameter_count: 3_212_749_888,
-            quantization: "Q4_K_M",
-            context_length: 131_072,
-            embedding_length: 3072,
-            capabilities: &["completion", "tools"],
-        },
-        Model {
-            name: "llama3.2:1b".to_owned(),
-            size: 1_321_098_329,
-            family: "llama",
-            parameter_size: "1.2B",
-            parameter_count: 1_235_814_432,
-            quantization: "Q8_0",
-            context_length: 131_072,
-            embedding_length: 2048,
-            capabilities: &["completion", "tools"],
-        },
-        Model {
-            name: "gemma2:2b".to_owned(),
-            size: 1_629_518_495,
-            family: "gemma2",
-            parameter_size: "2.6B",
-            parameter_count: 2_614_341_888,
-            quantization: "Q4_0",
-            context_length: 8192,
-            embedding_length: 2304,
-            capabilities: &["completion"],
-        },
-    ]
+/// Where the model of a stub really runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// `remote_host` of answers and listings.
+    pub host: String,
+    /// `remote_model` of them.
+    pub model: String,
 }
 
-/// The models of these names: seeds keep their facts, others are plain chat models. No names: all seeds.
-pub fn chosen(names: &[String]) -> Vec<Model> {
-    let seeds = seeds();
+/// How tool calls come out of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Emission {
+    /// Ollama renders the prompt and reads the calls: one chunk a call, then an empty last chunk.
+    Rendered,
+    /// The runner does both: all calls in the last chunk. Servers from 0.30 on.
+    Native,
+    /// The calls are not recognised and come as JSON text.
+    Text,
+    /// The calls are lost: empty content and no call.
+    Swallow,
+}
+
+/// Reads a table of models.
+///
+/// # Errors
+/// No list of models, or an unknown field.
+pub fn table(yaml: &str) -> Result<Vec<Model>, String> {
+    let mut models: Vec<Model> = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+    for model in &mut models {
+        model.name = canonical(&model.name);
+    }
+    Ok(models)
+}
+
+/// The models to serve: of `names` if there are any, else the extra ones and then those of the built-in table. A
+/// model that is in a table keeps its facts, one that is in none is a plain chat model.
+///
+/// # Errors
+/// None is known: the built-in table is sound.
+pub fn chosen(names: &[String], extra: Vec<Model>) -> Result<Vec<Model>, String> {
+    let mut known = extra;
+    for seed in table(TABLE)? {
+        if !known.iter().any(|model| model.name == seed.name) {
+            known.push(seed);
+        }
+    }
     if names.is_empty() {
-        return seeds;
+        return Ok(known);
     }
     let named = names.iter().map(|name| canonical(name));
-    named
-        .map(|name| match seeds.iter().find(|seed| seed.name == name) {
-            Some(seed) => seed.clone(),
-            None => generic(name),
+    Ok(named
+        .map(|name| {
+            known
+                .iter()
+                .find(|model| model.name == name)
+                .cloned()
+                .unwrap_or_else(|| generic(name))
         })
-        .collect()
-}
-
-/// The one spelling of a model's name: trimmed, without the default registry and namespace, with a tag.
-pub fn canonical(name: &str) -> String {
-    let name = name.trim();
-    let name = name.strip_prefix("registry.ollama.ai/").unwrap_or(name);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    let last = name.rsplit('/').next().unwrap_or(name);
-    if last.contains(':') {
-        name.to_owned()
-    } else {
-        format!("{name}:latest")
-    }
+        .collect())
 }
 
 impl Model {
@@ -112,34 +137,83 @@ impl Model {
 
     /// Whether `/api/show` lists the capability.
     pub fn can(&self, capability: &str) -> bool {
-        self.capabilities.contains(&capability)
+        self.capabilities.iter().any(|known| known == capability)
     }
 
     /// The `details` object of tags, show and ps.
     pub fn details(&self) -> Value {
         json!({
             "parent_model": "",
-            "format": "gguf",
+            "format": if self.remote.is_some() { "" } else { "gguf" },
             "family": self.family,
             "families": [self.family],
             "parameter_size": self.parameter_size,
             "quantization_level": self.quantization,
         })
     }
+
+    /// A template in which a reader sees what the capabilities say.
+    pub fn template(&self) -> String {
+        let mut template = String::from("{{- range .Messages }}<|{{ .Role }}|>");
+        if self.can("thinking") {
+            template.push_str("{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}");
+        }
+        template.push_str("{{ .Content }}");
+        if self.can("tools") {
+            template.push_str(
+                "{{ range .ToolCalls }}{\"name\": \"{{ .Function.Name }}\", \"parameters\": {{ .Function.Arguments }}}{{ end }}",
+            );
+            template.insert_str(0, "{{- if .Tools }}<|tools|>{{ .Tools }}{{ end }}");
+        }
+        template.push_str("{{ end }}");
+        template
+    }
 }
 
 fn generic(name: String) -> Model {
     Model {
         name,
-        size: 1_000_000_000,
-        family: "llama",
-        parameter_size: "1.0B",
-        parameter_count: 1_000_000_000,
-        quantization: "Q4_K_M",
-        context_length: 32_768,
-        embedding_length: 2048,
-        capabilities: &["completion"],
+        size: default_size(),
+        family: default_family(),
+        parameter_size: default_parameter_size(),
+        parameter_count: default_size(),
+        quantization: default_quantization(),
+        context_length: default_context_length(),
+        embedding_length: default_embedding_length(),
+        capabilities: default_capabilities(),
+        emission: None,
+        load_ms: None,
+        tokens_per_second: None,
+        remote: None,
     }
+}
+
+fn default_size() -> u64 {
+    1_000_000_000
+}
+
+fn default_family() -> String {
+    "llama".to_owned()
+}
+
+fn default_parameter_size() -> String {
+    "1.0B".to_owned()
+}
+
+fn default_quantization() -> String {
+    "Q4_K_M".to_owned()
+}
+
+fn default_context_length() -> u64 {
+    32_768
+}
+
+fn default_embedding_length() -> u64 {
+    2048
+}
+
+fn default_capabilities() -> Vec<String> {
+    vec!["completion".to_owned()]
 }
 
 #[cfg(test)]
@@ -147,37 +221,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_spelling() {
-        let spelled = [
-            " a ",
-            "a:1",
-            "library/a",
-            "registry.ollama.ai/library/a:1",
-            "me/a",
-            "localhost:5000/me/a",
-        ];
-        assert_eq!(
-            spelled.map(canonical),
-            [
-                "a:latest",
-                "a:1",
-                "a:latest",
-                "a:1",
-                "me/a:latest",
-                "localhost:5000/me/a:latest"
-            ]
-        );
-    }
-
-    #[test]
-    fn chosen_models_keep_the_facts_of_seeds() {
+    fn chosen_models_keep_the_facts_of_the_tables() {
         let names = ["gemma2:2b".to_owned(), "me/other".to_owned()];
-        let mut seeds = seeds();
-        let models = chosen(&names);
-        assert_eq!(
-            models,
-            [seeds.remove(2), generic("me/other:latest".to_owned())]
-        );
+        let models = chosen(&names, Vec::new()).unwrap();
         let full: Vec<_> = models.iter().map(Model::full_name).collect();
         assert_eq!(
             full,
@@ -186,5 +232,31 @@ mod tests {
                 "registry.ollama.ai/me/other:latest"
             ]
         );
+        assert_eq!(models[0].context_length, 8192);
+        assert_eq!(models[1], generic("me/other:latest".to_owned()));
+    }
+
+    #[test]
+    fn a_table_of_ones_own_comes_first_and_wins() {
+        let extra = table(
+            "[{name: mine, capabilities: [completion, tools], emission: native}, {name: 'gemma2:2b'}]",
+        );
+        let models = chosen(&[], extra.unwrap()).unwrap();
+        let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "mine:latest",
+                "gemma2:2b",
+                "llama3.2:3b",
+                "llama3.2:1b",
+                "qwen3:4b",
+                "nomic-embed-text:latest",
+                "fake-cloud:latest"
+            ]
+        );
+        assert_eq!(models[0].emission, Some(Emission::Native));
+        assert_eq!(models[1], generic("gemma2:2b".to_owned()));
+        assert!(table("[{name: x, colour: red}]").is_err());
     }
 }

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::clock::Clock;
+use crate::keep_alive::KeepAlive;
+use crate::models::Emission;
+use crate::release::Release;
+
 /// What stands below the options in `--help`.
 const DIRECTIVES: &str = "\
 Marks in the last user message change that one answer, any of them together:
@@ -13,6 +18,7 @@ Marks in the last user message change that one answer, any of them together:
   [[sim:tps=20]]            tokens per second, 0 = all at once
   [[sim:tokens=50]]         the answer has exactly so many tokens
   [[sim:reply=some text]]   the answer's text, after \"[SIMULATED <model>] \"
+  [[sim:call=name {}]]      a call of this tool with these arguments
   [[sim:fail=500]]          an HTTP error (400 to 599) in place of the first chunk
   [[sim:cut]]               the connection ends in the middle of the answer";
 
@@ -40,7 +46,7 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_PARALLEL", default_value_t = 0)]
     pub parallel: usize,
 
-    /// Models to serve in place of llama3.2:3b, llama3.2:1b and gemma2:2b, separated by commas
+    /// Models to serve in place of those of the built-in table, separated by commas
     #[arg(
         long,
         env = "OLLAMA_SIM_MODELS",
@@ -48,6 +54,38 @@ pub struct Options {
         value_name = "NAMES"
     )]
     pub models: Vec<String>,
+
+    /// YAML file with facts of models, in the form of the built-in table (models.yaml)
+    #[arg(long, env = "OLLAMA_SIM_MODEL_TABLE", value_name = "PATH")]
+    pub model_table: Option<PathBuf>,
+
+    /// Whose wordings and rules hold
+    #[arg(long, env = "OLLAMA_SIM_VERSION_OF", default_value = "0.33.0")]
+    pub version_of: Release,
+
+    /// How tool calls come, of all models; 0.17.4 has no native ones
+    #[arg(long, env = "OLLAMA_SIM_EMISSION")]
+    pub emission: Option<Emission>,
+
+    /// num_ctx where a request has none
+    #[arg(long, env = "OLLAMA_SIM_CONTEXT_LENGTH", default_value_t = 4096)]
+    pub context_length: u64,
+
+    /// How long a model stays loaded, such as 5m or 0; negative = for ever
+    #[arg(long, env = "OLLAMA_SIM_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
+    pub keep_alive: KeepAlive,
+
+    /// Answer for models that run elsewhere too, in place of refusing them as OLLAMA_NO_CLOUD=1 does
+    #[arg(long, env = "OLLAMA_SIM_CLOUD")]
+    pub cloud: bool,
+
+    /// What everything that looks random comes from
+    #[arg(long, env = "OLLAMA_SIM_SEED", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Times and durations in answers: of the machine, or fixed, which gives the same request the same bytes
+    #[arg(long, env = "OLLAMA_SIM_CLOCK", default_value = "real")]
+    pub clock: Clock,
 
     /// File to write as {"listen":"IP:PORT","control":"IP:PORT"} once both ports are open
     #[arg(long, env = "OLLAMA_SIM_PORTS_FILE", value_name = "PATH")]
@@ -63,6 +101,14 @@ pub fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text)
+}
+
+/// Reads a `keep_alive`.
+///
+/// # Errors
+/// The text is not a time span.
+pub fn keep_alive(text: &str) -> Result<KeepAlive, String> {
+    KeepAlive::read(&text.into()).map_err(|refusal| refusal.message)
 }
 
 /// Reads tokens per second: finite, 0 or more.

@@ -41,6 +41,14 @@ impl Refusal {
         }
     }
 
+    /// 403 for a model that runs elsewhere, while that is switched off.
+    pub fn cloud_disabled(operation: &str) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            message: format!("ollama cloud is disabled: {operation}"),
+        }
+    }
+
     /// A body that is not the JSON that is expected. Ollama shows the words of Go's decoder; only the two that say
     /// that the body ends too early are the same here.
     pub fn bad_json(error: &serde_json::Error, body: &[u8]) -> Self {

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{self, Sim};
 use crate::control;
+use crate::models::{self, Model};
 use crate::options::Options;
 
 /// Why the program could not run.
@@ -35,6 +36,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The table of models cannot be read.
+    #[error("cannot read the table of models: {0}")]
+    Models(String),
     /// Signals cannot be received, or a server ended by itself.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -45,7 +49,7 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen { .. } => ExitCode::from(3),
-            Self::PortsFile { .. } | Self::Io(_) => ExitCode::FAILURE,
+            Self::PortsFile { .. } | Self::Models(_) | Self::Io(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -57,6 +61,7 @@ impl Error {
 pub async fn run(options: Options) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let models = models(&options)?;
     let (main, main_address) = open(options.listen).await?;
     let (side, side_address) = open(options.control).await?;
     if let Some(path) = &options.ports_file {
@@ -69,7 +74,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         "SIMULATED Ollama on http://{main_address}, control on http://{side_address}"
     ));
 
-    let sim = Arc::new(Sim::new(&options));
+    let sim = Arc::new(Sim::new(&options, models));
     tokio::select! {
         ended = serve(main, app::router(Arc::clone(&sim))) => ended?,
         ended = serve(side, control::router(sim)) => ended?,
@@ -77,6 +82,20 @@ pub async fn run(options: Options) -> Result<(), Error> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+fn models(options: &Options) -> Result<Vec<Model>, Error> {
+    let extra = match &options.model_table {
+        Some(path) => {
+            let said = |error: &dyn std::fmt::Display| {
+                Error::Models(format!("{}: {error}", path.display()))
+            };
+            let table = std::fs::read_to_string(path).map_err(|error| said(&error))?;
+            models::table(&table).map_err(|error| said(&error))?
+        }
+        None => Vec::new(),
+    };
+    models::chosen(&options.models, extra).map_err(Error::Models)
 }
 
 async fn open(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -19,6 +19,23 @@ impl Tokens {
         Self { text, words, count }
     }
 
+    /// The tokens of a text without blanks, such as JSON: four bytes each, or a little more for other alphabets.
+    pub fn pieces(text: String) -> Self {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        let mut start = 0;
+        for (place, _) in text.char_indices() {
+            if place - start >= 4 {
+                words.push(start..place);
+                start = place;
+            }
+        }
+        if start < text.len() {
+            words.push(start..text.len());
+        }
+        let count = words.len();
+        Self { text, words, count }
+    }
+
     /// The same text cut, or told again from its start, to so many tokens.
     pub fn resized(self, count: usize) -> Self {
         Self { count, ..self }
@@ -88,6 +105,14 @@ mod tests {
         assert_eq!(pieces(&tokens), ["Zwei", " Wörter,", "\n\n eines", "  "]);
         assert_eq!(tokens.joined(), "Zwei Wörter,\n\n eines  ");
         assert_eq!(Tokens::of(String::new()).count(), 0);
+    }
+
+    #[test]
+    fn pieces_are_four_bytes() {
+        let tokens = Tokens::pieces("{\"ä\":12}".to_owned());
+        assert_eq!(pieces(&tokens), ["{\"ä", "\":12", "}"]);
+        assert_eq!(tokens.joined(), "{\"ä\":12}");
+        assert_eq!(Tokens::pieces(String::new()).count(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod home;
 pub mod nats_cli;
+pub mod ollama;
 pub mod process;
 pub mod reference;
 pub mod server;

@@ -75,6 +75,23 @@ impl Process {
         self.child.wait().expect("a killed process ends");
     }
 
+    /// Asks it to end, and kills it when it has not within `patience`.
+    pub fn stop(&mut self, patience: Duration) {
+        let deadline = std::time::Instant::now() + patience;
+        let mut asked = false;
+        while let Ok(None) = self.child.try_wait() {
+            if std::time::Instant::now() > deadline {
+                self.kill_9();
+                return;
+            }
+            if !asked {
+                self.signal(Signal::SIGTERM);
+                asked = true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end.
     pub async fn ends(&mut self, patience: Duration) -> ExitStatus {
         let log = self.log.clone();

@@ -177,7 +177,8 @@ fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn shortened(text: &str, length: usize) -> String {
+/// The first `length` characters, and a sign that there were more.
+pub fn shortened(text: &str, length: usize) -> String {
     match text
         .char_indices()
         .nth(length)

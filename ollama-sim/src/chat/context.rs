@@ -2,41 +2,88 @@
 
 use serde_json::json;
 
-use crate::answer::Message;
+use crate::conversation::Message;
+use crate::models::Emission;
 use crate::refusal::Refusal;
+use crate::release::Release;
 use crate::tokens;
 
-/// How many tokens of the prompt the model would see, as `prompt_eval_count` tells.
-///
-/// With `truncate` the oldest messages but system ones and the last are left out until the rest fits; if that does not
-/// do, half of the window and three tokens are kept (measured with Ollama 0.33: 131 of 256, 4099 of 8192). The answer
-/// is made up from the whole prompt all the same.
-///
-/// # Errors
-/// Without `truncate`: 400, with the document of Ollama's runner as a string in `error`.
-pub fn fit(messages: &[Message], window: u64, truncate: bool) -> Result<u64, Refusal> {
-    let mut bytes: usize = messages.iter().map(|message| message.content.len()).sum();
-    let whole = tokens::estimate(bytes);
-    if whole > window && !truncate {
-        return Err(too_long(whole, window));
-    }
-    let Some((_, earlier)) = messages.split_last() else {
-        return Ok(0);
-    };
-    for message in earlier.iter().filter(|message| message.role != "system") {
-        if tokens::estimate(bytes) <= window {
-            break;
-        }
-        bytes -= message.content.len();
-    }
-    let left = tokens::estimate(bytes);
-    Ok(if left > window {
-        (window / 2 + 3).min(window)
-    } else {
-        left
-    })
+/// The window, and what the request allows when the prompt does not fit into it.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// In tokens.
+    pub size: u64,
+    /// Whether the prompt may be cut.
+    pub truncate: bool,
+    /// Whether the window may slide.
+    pub shift: bool,
+    /// Whose rules hold.
+    pub release: Release,
+    /// With which of the server's two ways of rendering.
+    pub emission: Emission,
 }
 
+/// A prompt that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// How many tokens of it the model sees, as `prompt_eval_count` tells.
+    pub prompt: u64,
+    /// Whether one token is all that there is room for.
+    pub full: bool,
+}
+
+/// How many tokens of a prompt the model would see.
+///
+/// With `truncate` the oldest messages but system ones and the last are left out until the rest fits. If that does not
+/// do, 0.17 cuts to the window, and 0.33 to half of it and three tokens (measured: 131 of 256, 4099 of 8192); where
+/// the runner renders, it is refused. `extra` bytes of tools are part of the prompt. The answer is made up from the
+/// whole prompt all the same.
+///
+/// # Errors
+/// 400 in one of three wordings.
+pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Refusal> {
+    let mut bytes = extra + messages.iter().map(Message::bytes).sum::<usize>();
+    let whole = tokens::estimate(bytes);
+    if whole > window.size && !window.truncate {
+        return Err(match window.release {
+            Release::V0_17 => Refusal::bad_request("the input length exceeds the context length"),
+            Release::V0_33 => too_long(whole, window.size),
+        });
+    }
+    let earlier = messages
+        .split_last()
+        .map_or(&[][..], |(_, earlier)| earlier);
+    for message in earlier.iter().filter(|message| message.role != "system") {
+        if tokens::estimate(bytes) <= window.size {
+            break;
+        }
+        bytes -= message.bytes();
+    }
+    let left = tokens::estimate(bytes);
+    if left <= window.size {
+        return Ok(Fit {
+            prompt: left,
+            full: false,
+        });
+    }
+    match (window.release, window.emission) {
+        (Release::V0_33, Emission::Native) => Err(too_long(left, window.size)),
+        (Release::V0_33, _) if !window.shift => Err(Refusal::bad_request(
+            "the prompt is longer than the context length currently available to the model; shorten the prompt, \
+             adjust the context length in settings, or use a model with a longer context length",
+        )),
+        (Release::V0_33, _) => Ok(Fit {
+            prompt: (window.size / 2 + 3).min(window.size),
+            full: false,
+        }),
+        (Release::V0_17, _) => Ok(Fit {
+            prompt: window.size,
+            full: !window.shift,
+        }),
+    }
+}
+
+/// The document of the runner, which the server passes on as a string in `error`.
 fn too_long(prompt: u64, window: u64) -> Refusal {
     let error = json!({"error": {
         "code": 400,
@@ -54,51 +101,104 @@ fn too_long(prompt: u64, window: u64) -> Refusal {
 mod tests {
     use super::*;
 
+    const NEW: Window = Window {
+        size: 256,
+        truncate: true,
+        shift: true,
+        release: Release::V0_33,
+        emission: Emission::Rendered,
+    };
+    const OLD: Window = Window {
+        release: Release::V0_17,
+        ..NEW
+    };
+
     fn messages(parts: &[(&str, usize)]) -> Vec<Message> {
-        let message = |(role, tokens): &(&str, usize)| Message {
-            role: (*role).to_owned(),
-            content: "abc ".repeat(*tokens),
-        };
+        let message = |(role, tokens): &(&str, usize)| Message::new(role, &"abc ".repeat(*tokens));
         parts.iter().map(message).collect()
+    }
+
+    fn seen(parts: &[(&str, usize)], window: Window) -> u64 {
+        fit(&messages(parts), 0, window).unwrap().prompt
     }
 
     #[test]
     fn the_oldest_messages_are_left_out() {
-        let chat = messages(&[
+        let chat = [
             ("system", 10),
             ("user", 50),
             ("assistant", 30),
             ("user", 20),
-        ]);
+        ];
+        let sizes = [110, 109, 59, 30];
         assert_eq!(
-            [110, 109, 59, 30].map(|window| fit(&chat, window, true)),
-            [Ok(110), Ok(60), Ok(30), Ok(30)]
+            sizes.map(|size| seen(&chat, Window { size, ..NEW })),
+            [110, 60, 30, 30]
+        );
+        assert_eq!(
+            sizes.map(|size| seen(&chat, Window { size, ..OLD })),
+            [110, 60, 30, 30]
         );
     }
 
     #[test]
-    fn half_a_window_is_kept_of_what_cannot_be_left_out() {
-        assert_eq!(fit(&messages(&[("user", 3003)]), 256, true), Ok(131));
-        assert_eq!(
-            fit(&messages(&[("system", 3003), ("user", 1)]), 256, true),
-            Ok(131)
-        );
-        assert_eq!(fit(&messages(&[("user", 9)]), 4, true), Ok(4));
+    fn tools_take_room_too() {
+        let chat = messages(&[("user", 200)]);
+        assert_eq!(fit(&chat, 200, NEW).unwrap().prompt, 250);
+        assert_eq!(fit(&chat, 400, NEW).unwrap().prompt, 131);
     }
 
     #[test]
-    fn without_truncation_it_is_refused() {
+    fn what_cannot_be_left_out_is_cut() {
+        assert_eq!(seen(&[("user", 3003)], NEW), 131);
+        assert_eq!(seen(&[("system", 3003), ("user", 1)], NEW), 131);
+        assert_eq!(seen(&[("user", 9003)], Window { size: 8192, ..NEW }), 4099);
+        assert_eq!(seen(&[("user", 9)], Window { size: 4, ..NEW }), 4);
+        assert_eq!(seen(&[("user", 3003)], OLD), 256);
+    }
+
+    #[test]
+    fn each_release_refuses_in_its_words() {
         let chat = messages(&[("user", 300)]);
-        assert_eq!(fit(&chat, 300, false), Ok(300));
-        let expected = json!({"error": {
-            "code": 400,
-            "message": "request (300 tokens) exceeds the available context size (256 tokens), try increasing it",
-            "n_ctx": 256,
-            "n_prompt_tokens": 300,
-            "type": "exceed_context_size_error",
-        }});
-        let refusal = fit(&chat, 256, false).unwrap_err();
-        let message: serde_json::Value = serde_json::from_str(&refusal.message).unwrap();
-        assert_eq!((refusal.status.as_u16(), message), (400, expected));
+        let refused = |window| fit(&chat, 0, window).unwrap_err();
+        let exact = Window {
+            size: 300,
+            truncate: false,
+            ..NEW
+        };
+        assert_eq!(fit(&chat, 0, exact).unwrap().prompt, 300);
+        let untruncated = |window| Window {
+            truncate: false,
+            ..window
+        };
+        assert_eq!(
+            refused(untruncated(OLD)),
+            Refusal::bad_request("the input length exceeds the context length")
+        );
+        let native = Window {
+            emission: Emission::Native,
+            ..NEW
+        };
+        for window in [untruncated(NEW), native] {
+            let message: serde_json::Value =
+                serde_json::from_str(&refused(window).message).unwrap();
+            assert_eq!(message["error"]["type"], "exceed_context_size_error");
+            assert_eq!(message["error"]["n_prompt_tokens"], 300);
+            assert_eq!(message["error"]["n_ctx"], 256);
+        }
+        let fixed = |window| Window {
+            shift: false,
+            ..window
+        };
+        assert!(
+            refused(fixed(NEW))
+                .message
+                .starts_with("the prompt is longer than")
+        );
+        let full = Fit {
+            prompt: 256,
+            full: true,
+        };
+        assert_eq!(fit(&chat, 0, fixed(OLD)), Ok(full));
     }
 }

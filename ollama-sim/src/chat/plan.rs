@@ -1,29 +1,43 @@
 //! What to do with a chat request: all checks, in Ollama's order, and nothing that takes time.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::answer;
-use crate::app::Pace;
-use crate::models::Model;
+use crate::app::{Pace, Settings};
+use crate::clock::Clock;
+use crate::conversation::Message;
+use crate::default::{self, Question};
+use crate::keep_alive::KeepAlive;
+use crate::models::{Emission, Model, Remote};
 use crate::refusal::Refusal;
-use crate::tokens::Tokens;
+use crate::release::Release;
+use crate::script::{Ending, Ids, Rules, Say, Script};
+use crate::{answer, directive};
 
-use super::context;
-use super::request::ChatRequest;
+use super::context::{self, Window};
+use super::document::Shape;
+use super::request::{ChatRequest, Think};
 use super::run_options::RunOptions;
 
 /// What a sound request leads to.
 #[derive(Debug)]
 pub enum Plan {
-    /// Load the model with this window, in tokens.
-    Load {
-        /// The window.
-        window: u64,
-    },
+    /// Load the model.
+    Load(Load),
     /// Unload it.
     Unload,
-    /// Answer.
-    Answer(Job),
+    /// Load it if it is not, and answer.
+    Answer(Load, Box<Job>),
+}
+
+/// How the model is to be loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// The window, in tokens.
+    pub window: u64,
+    /// The options that a runner is started with: another value loads the model again.
+    pub runner: Value,
+    /// How long it stays.
+    pub keep_alive: KeepAlive,
 }
 
 /// An answer that is ready to be told.
@@ -31,95 +45,186 @@ pub enum Plan {
 pub struct Job {
     /// The model's name as the client wrote it.
     pub model: String,
-    /// The window the model is loaded with, in tokens.
-    pub window: u64,
-    /// The answer, as much of it as may be told.
-    pub tokens: Tokens,
-    /// `stop`, or `length` if `num_predict` cut it.
-    pub done_reason: &'static str,
+    /// Where it runs if it runs elsewhere.
+    pub remote: Option<Remote>,
+    /// What is said.
+    pub script: Script,
     /// `prompt_eval_count`.
     pub prompt_tokens: u64,
     /// How fast it is told.
     pub pace: Pace,
+    /// What the documents say of the time.
+    pub clock: Clock,
     /// In chunks or whole.
     pub stream: bool,
+    /// How the documents look.
+    pub shape: Shape,
     /// The error that comes in its place.
     pub fail: Option<Refusal>,
     /// Whether the connection is closed half-way.
     pub cut: bool,
 }
 
+impl Job {
+    /// The status that comes in place of an answer: what fails before anything is sent, or before the end of an answer
+    /// that is sent whole.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match (&self.fail, &self.script.ending) {
+            (Some(refusal), _) => Some(refusal),
+            (None, Ending::Error(refusal)) if !self.stream || self.script.steps() == 0 => {
+                Some(refusal)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Checks the request against the model and composes the answer.
 ///
 /// # Errors
 /// 400 for what the model cannot do or cannot hold, 500 for bad options and formats.
-pub fn plan(request: &ChatRequest, model: &Model, pace: Pace) -> Result<Plan, Refusal> {
-    if request.messages.is_empty() && request.unload {
+pub fn plan(request: &ChatRequest, model: &Model, settings: &Settings) -> Result<Plan, Refusal> {
+    let keep_alive = request.keep_alive.unwrap_or(settings.keep_alive);
+    if request.messages.is_empty() && request.keep_alive.is_some_and(KeepAlive::is_zero) {
         return Ok(Plan::Unload);
     }
     check_capabilities(request, model)?;
-    let options = RunOptions::read(&request.options, model.context_length)?;
+    let options = RunOptions::read(&request.options, settings.window, model.context_length)?;
+    let load = Load {
+        window: options.window,
+        runner: runner(request, settings.release),
+        keep_alive,
+    };
     if request.messages.is_empty() {
-        return Ok(Plan::Load {
-            window: options.window,
-        });
+        return Ok(Plan::Load(load));
     }
+    check_think(request, settings.release)?;
     check_format(&request.format)?;
-    let prompt_tokens = context::fit(&request.messages, options.window, request.truncate)?;
-    Ok(Plan::Answer(job(
-        request,
-        model,
-        pace,
-        options,
-        prompt_tokens,
-    )))
+    check_images(&request.messages, model, settings.release)?;
+    let job = job(request, model, settings, options)?;
+    Ok(Plan::Answer(load, Box::new(job)))
 }
 
 fn job(
     request: &ChatRequest,
     model: &Model,
-    pace: Pace,
+    settings: &Settings,
     options: RunOptions,
-    prompt_tokens: u64,
-) -> Job {
+) -> Result<Job, Refusal> {
+    let emission = settings
+        .release
+        .emission(settings.emission.or(model.emission));
+    let fit = context::fit(
+        &request.messages,
+        request.tool_bytes,
+        Window {
+            size: options.window,
+            truncate: request.truncate,
+            shift: request.shift,
+            release: settings.release,
+            emission,
+        },
+    )?;
     let directives = &request.directives;
-    let text = match &directives.reply {
-        Some(reply) => answer::given(&model.name, reply),
-        None => answer::compose(&model.name, &request.messages),
+    let says = says(request, model, emission);
+    let rules = Rules {
+        emission,
+        limit: if fit.full { Some(1) } else { options.limit },
+        length: directives.tokens,
+        ids: Ids::of(&identity(request, settings.seed)),
     };
-    let whole = Tokens::of(text);
-    let length = directives.tokens.unwrap_or(whole.count());
-    let told = options.limit.map_or(length, |limit| limit.min(length));
+    let pace = Pace {
+        tokens_per_second: model
+            .tokens_per_second
+            .unwrap_or(settings.pace.tokens_per_second),
+        ..settings.pace
+    };
     let fail = directives.fail.map(|status| Refusal {
         status,
         message: format!("simulated failure with status {}", status.as_u16()),
     });
-    Job {
+    Ok(Job {
         model: request.model.clone(),
-        window: options.window,
-        tokens: whole.resized(told),
-        done_reason: if told < length { "length" } else { "stop" },
-        prompt_tokens,
+        remote: model.remote.clone(),
+        script: Script::new(says, &rules),
+        prompt_tokens: fit.prompt,
         pace: Pace {
             latency: directives.latency.unwrap_or(pace.latency),
             tokens_per_second: directives
                 .tokens_per_second
                 .unwrap_or(pace.tokens_per_second),
         },
+        clock: settings.clock,
         stream: request.stream,
+        shape: Shape::Chat,
         fail,
         cut: directives.cut,
+    })
+}
+
+/// What the model says: by directive, else by default.
+fn says(request: &ChatRequest, model: &Model, emission: Emission) -> Vec<Say> {
+    let mut says = Vec::new();
+    if model.can("thinking") && request.think != Some(Think::Flag(false)) {
+        says.push(Say::Thinking(default::thinking(&request.messages)));
     }
+    match (&request.directives.call, &request.directives.reply) {
+        (Some(directive::Call { name, arguments }), _) => says.push(Say::Call {
+            name: name.clone(),
+            arguments: arguments.clone(),
+        }),
+        (None, Some(reply)) => says.push(Say::Text(answer::given(&model.name, reply))),
+        (None, None) => says.extend(default::answer(Question {
+            model: &model.name,
+            messages: &request.messages,
+            tools: &request.tools,
+            format: &request.format,
+            reads_calls: emission == Emission::Rendered,
+        })),
+    }
+    says
+}
+
+/// What makes one request differ from another, as bytes.
+fn identity(request: &ChatRequest, seed: u64) -> Vec<u8> {
+    format!("{seed} {} {:?}", request.model, request.messages).into_bytes()
+}
+
+/// The options that a runner is started with.
+fn runner(request: &ChatRequest, release: Release) -> Value {
+    const OPTIONS: [&str; 7] = [
+        "num_ctx",
+        "num_batch",
+        "num_gpu",
+        "main_gpu",
+        "use_mmap",
+        "num_thread",
+        "draft_num_predict",
+    ];
+    let given = OPTIONS.into_iter().filter_map(|name| {
+        let value = request.options.get(name)?;
+        Some((name.to_owned(), value.clone()))
+    });
+    let shift = release
+        .reloads_for_shift()
+        .then(|| ("shift".to_owned(), json!(request.shift)));
+    Value::Object(given.chain(shift).collect())
 }
 
 fn check_capabilities(request: &ChatRequest, model: &Model) -> Result<(), Refusal> {
-    if request.think && !model.can("thinking") {
+    if request.wants_thinking() && !model.can("thinking") {
         return Err(Refusal::bad_request(format!(
             "{:?} does not support thinking",
             request.model
         )));
     }
-    if request.tools && !model.can("tools") {
+    if !model.can("completion") {
+        return Err(Refusal::bad_request(format!(
+            "{:?} does not support chat",
+            request.model
+        )));
+    }
+    if !request.tools.is_empty() && !model.can("tools") {
         return Err(Refusal::bad_request(format!(
             "{} does not support tools",
             model.full_name()
@@ -128,10 +233,33 @@ fn check_capabilities(request: &ChatRequest, model: &Model) -> Result<(), Refusa
     Ok(())
 }
 
+/// Before 0.30 levels are for one family of models alone, which is not among those that are simulated.
+fn check_think(request: &ChatRequest, release: Release) -> Result<(), Refusal> {
+    match (&request.think, release) {
+        (Some(Think::Level(level)), Release::V0_17) => Err(Refusal::bad_request(format!(
+            "think value {level:?} is not supported for this model"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_images(messages: &[Message], model: &Model, release: Release) -> Result<(), Refusal> {
+    let images: usize = messages.iter().map(|message| message.images).sum();
+    if images == 0 || model.can("vision") || release == Release::V0_17 {
+        return Ok(());
+    }
+    let error = json!({"error": {
+        "code": 400,
+        "message": "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "type": "invalid_request_error",
+    }});
+    Err(Refusal::bad_request(error.to_string()))
+}
+
 fn check_format(format: &Value) -> Result<(), Refusal> {
     match format {
         Value::Null | Value::Object(_) => Ok(()),
-        Value::String(name) if name.is_empty() || name == "json" => Ok(()),
+        Value::String(name) if name == "json" => Ok(()),
         other => Err(Refusal::internal(format!(
             r#"invalid format: {:?}; expected "json" or a valid JSON Schema object"#,
             other.to_string()

@@ -6,13 +6,15 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use jiff::Timestamp;
-use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
+use crate::clock::Spans;
 use crate::host::Slot;
 use crate::log::Exchange;
+use crate::script::{Ending, Step};
 
+use super::document::{End, Head, Metrics, Said};
 use super::plan::Job;
 
 /// The most tokens that go into one write when there is no pace to keep.
@@ -27,54 +29,6 @@ pub struct Reply {
     arrived: Instant,
     admitted: Instant,
     first_token: Instant,
-}
-
-#[derive(Serialize)]
-struct Chunk<'a> {
-    model: &'a str,
-    created_at: &'a str,
-    message: Message<'a>,
-    done: bool,
-}
-
-#[derive(Serialize)]
-struct Final<'a> {
-    #[serde(flatten)]
-    chunk: Chunk<'a>,
-    done_reason: &'a str,
-    #[serde(flatten)]
-    metrics: Option<Metrics>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: &'a str,
-}
-
-/// Durations in nanoseconds, never 0: Ollama leaves zeros out.
-#[derive(Serialize)]
-struct Metrics {
-    total_duration: u64,
-    load_duration: u64,
-    prompt_eval_count: u64,
-    prompt_eval_duration: u64,
-    eval_count: usize,
-    eval_duration: u64,
-}
-
-/// The document for a chat without messages.
-pub fn without_text(model: &str, done_reason: &str) -> Vec<u8> {
-    let mut document = Vec::new();
-    write_json(
-        &mut document,
-        &Final {
-            chunk: chunk(model, &now(), "", true),
-            done_reason,
-            metrics: None,
-        },
-    );
-    document
 }
 
 impl Reply {
@@ -97,7 +51,7 @@ impl Reply {
         }
     }
 
-    /// One line of JSON for each token and one with the metrics, each sent when it is due.
+    /// One line of JSON for each chunk and one with the metrics, each sent when it is due.
     pub fn into_stream(self) -> Body {
         Body::from_stream(stream::unfold(Some(self), async |reply| {
             reply?.next().await
@@ -106,9 +60,18 @@ impl Reply {
 
     /// One document with the whole answer, ready when its last token is due.
     pub async fn into_document(self) -> Body {
-        self.due(self.job.tokens.count().saturating_sub(1)).await;
+        self.due(self.job.script.steps().saturating_sub(1)).await;
         let mut document = Vec::new();
-        self.write_final(&mut document, &self.job.tokens.joined());
+        let script = &self.job.script;
+        let said = (script.text(), script.thinking(), script.all_calls());
+        self.write_end(
+            &mut document,
+            Said {
+                text: &said.0,
+                thinking: &said.1,
+                calls: &said.2,
+            },
+        );
         self.exchange.sent(1);
         if self.job.cut {
             document.truncate(document.len() / 2);
@@ -144,16 +107,40 @@ impl Reply {
         if until < end || self.job.cut {
             return Some((Ok(Bytes::from(lines)), Some(self)));
         }
-        self.write_final(&mut lines, "");
-        lines.push(b'\n');
-        self.exchange.sent(1);
-        self.exchange.done();
+        self.finish(&mut lines);
         Some((Ok(Bytes::from(lines)), None))
     }
 
-    /// How many tokens will be told.
+    /// Writes the last line, if there is one, and ends the exchange.
+    fn finish(self, lines: &mut Vec<u8>) {
+        match &self.job.script.ending {
+            Ending::Done(_) => {
+                let said = Said {
+                    text: &self.job.script.closing,
+                    thinking: "",
+                    calls: &self.job.script.calls,
+                };
+                self.write_end(lines, said);
+            }
+            Ending::Error(refusal) => {
+                lines.extend(json!({"error": refusal.message}).to_string().into_bytes());
+            }
+            Ending::Missing => {
+                self.exchange.failed(200);
+                return;
+            }
+        }
+        lines.push(b'\n');
+        self.exchange.sent(1);
+        match self.job.script.ending {
+            Ending::Done(_) => self.exchange.done(),
+            _ => self.exchange.failed(200),
+        }
+    }
+
+    /// How many chunks will be told.
     fn end(&self) -> usize {
-        let count = self.job.tokens.count();
+        let count = self.job.script.steps();
         if self.job.cut {
             count.div_ceil(2)
         } else {
@@ -186,10 +173,17 @@ impl Reply {
     }
 
     fn write_chunks(&mut self, lines: &mut Vec<u8>, until: usize) -> u64 {
-        let created_at = now();
+        let created_at = self.job.clock.now();
+        let head = self.job.head(&created_at);
         let mut chunks = 0;
-        for token in (self.told..until).filter_map(|place| self.job.tokens.get(place)) {
-            write_json(lines, &chunk(&self.job.model, &created_at, &token, false));
+        for step in (self.told..until).filter_map(|place| self.job.script.step(place)) {
+            let said = Said::default();
+            let said = match &step {
+                Step::Text(text) => Said { text, ..said },
+                Step::Thinking(thinking) => Said { thinking, ..said },
+                Step::Calls(calls) => Said { calls, ..said },
+            };
+            head.write(lines, said, None);
             lines.push(b'\n');
             chunks += 1;
         }
@@ -197,49 +191,38 @@ impl Reply {
         chunks
     }
 
-    fn write_final(&self, document: &mut Vec<u8>, content: &str) {
-        let end = Instant::now();
-        write_json(
-            document,
-            &Final {
-                chunk: chunk(&self.job.model, &now(), content, true),
-                done_reason: self.job.done_reason,
-                metrics: Some(Metrics {
-                    total_duration: nanoseconds(end - self.arrived),
-                    load_duration: nanoseconds(self.admitted - self.arrived),
-                    prompt_eval_count: self.job.prompt_tokens.max(1),
-                    prompt_eval_duration: nanoseconds(self.first_token - self.admitted),
-                    eval_count: self.job.tokens.count(),
-                    eval_duration: nanoseconds(end - self.first_token),
-                }),
-            },
-        );
+    /// Writes the document with the metrics; without them if the answer has no end.
+    fn write_end(&self, document: &mut Vec<u8>, said: Said<'_>) {
+        let Job {
+            script,
+            prompt_tokens,
+            clock,
+            ..
+        } = &self.job;
+        let measured = Spans {
+            load: self.admitted - self.arrived,
+            prompt: self.first_token - self.admitted,
+            answer: self.first_token.elapsed(),
+        };
+        let spans = clock.spans(measured, *prompt_tokens, script.spoken);
+        let end = match script.ending {
+            Ending::Done(reason) => Some(End {
+                reason,
+                metrics: Some(Metrics::new(spans, *prompt_tokens, script.spoken)),
+            }),
+            Ending::Error(_) | Ending::Missing => None,
+        };
+        self.job.head(&clock.now()).write(document, said, end);
     }
 }
 
-fn chunk<'a>(model: &'a str, created_at: &'a str, content: &'a str, done: bool) -> Chunk<'a> {
-    let message = Message {
-        role: "assistant",
-        content,
-    };
-    Chunk {
-        model,
-        created_at,
-        message,
-        done,
+impl Job {
+    fn head<'a>(&'a self, created_at: &'a str) -> Head<'a> {
+        Head {
+            model: &self.model,
+            remote: self.remote.as_ref(),
+            created_at,
+            shape: self.shape,
+        }
     }
-}
-
-/// RFC 3339 with nanoseconds, UTC.
-fn now() -> String {
-    format!("{:.9}", Timestamp::now())
-}
-
-fn nanoseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1)
-}
-
-fn write_json(document: &mut Vec<u8>, value: &impl Serialize) {
-    // Structs of strings and numbers always serialize, and a Vec takes whatever is written to it.
-    serde_json::to_writer(document, value).unwrap_or_default();
 }

@@ -3,9 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::Message;
+use crate::conversation::Message;
+use crate::default::Tool;
 use crate::directive::{self, Directives};
+use crate::keep_alive::KeepAlive;
 use crate::refusal::Refusal;
+use crate::release::Release;
 
 /// A chat request whose JSON is sound. Nothing is checked against the model yet.
 #[derive(Debug)]
@@ -18,18 +21,31 @@ pub struct ChatRequest {
     pub directives: Directives,
     /// Whether the answer is to come in chunks; it is unless the client says no.
     pub stream: bool,
-    /// Whether tools are offered.
-    pub tools: bool,
-    /// Whether the client asks the model to think.
-    pub think: bool,
+    /// The offered tools.
+    pub tools: Vec<Tool>,
+    /// The size of the tools in the prompt.
+    pub tool_bytes: usize,
+    /// Whether the client asks the model to think, or not to; `Level` for one of the words.
+    pub think: Option<Think>,
     /// Whether a prompt that is too long may be cut; it may unless the client says no.
     pub truncate: bool,
-    /// Whether the model is to be unloaded (`keep_alive` is zero).
-    pub unload: bool,
-    /// `format` as it came.
+    /// Whether the window slides when it is full; it does unless the client says no.
+    pub shift: bool,
+    /// How long the model is to stay loaded.
+    pub keep_alive: Option<KeepAlive>,
+    /// `format` as it came; null when it is empty.
     pub format: Value,
     /// `options` as they came.
     pub options: Map<String, Value>,
+}
+
+/// A value of `think`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Think {
+    /// Yes or no.
+    Flag(bool),
+    /// Yes, so much.
+    Level(String),
 }
 
 /// The JSON document. Null and missing are the same for every field, as in Go.
@@ -44,12 +60,19 @@ struct Wire {
     options: Option<Map<String, Value>>,
     think: Option<Value>,
     truncate: Option<bool>,
+    shift: Option<bool>,
+    top_logprobs: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct WireMessage {
     role: Option<String>,
     content: Option<String>,
+    thinking: Option<String>,
+    tool_calls: Option<Vec<Value>>,
+    tool_name: Option<String>,
+    tool_call_id: Option<String>,
+    images: Option<Vec<String>>,
 }
 
 impl ChatRequest {
@@ -57,63 +80,102 @@ impl ChatRequest {
     ///
     /// # Errors
     /// 400: no JSON, a field of a wrong type, no model, a bad directive.
-    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(body: &[u8], release: Release) -> Result<Self, Refusal> {
         let wire: Wire =
             serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error, body))?;
-        let think = wire.think.as_ref().map_or(Ok(false), think)?;
+        let think = wire
+            .think
+            .map(|value| Think::read(&value, release))
+            .transpose()?;
+        let keep_alive = wire.keep_alive.as_ref().map(KeepAlive::read).transpose()?;
+        let messages = wire.messages.unwrap_or_default().into_iter();
+        let mut messages = messages
+            .map(Message::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        if !(0..=20).contains(&wire.top_logprobs.unwrap_or(0)) {
+            return Err(Refusal::bad_request(
+                "top_logprobs must be between 0 and 20",
+            ));
+        }
         let model = wire.model.unwrap_or_default();
         if model.trim().is_empty() {
             return Err(Refusal::bad_request("model is required"));
         }
-        let mut messages: Vec<Message> = wire
-            .messages
-            .unwrap_or_default()
-            .into_iter()
-            .map(Message::from)
-            .collect();
         let mut directives = Directives::default();
         if let Some(user) = messages.iter_mut().rfind(|message| message.role == "user") {
             (user.content, directives) = directive::extract(&user.content)?;
         }
+        let tools = wire.tools.unwrap_or_default();
+        let format = wire.format.filter(|format| format != "");
         Ok(Self {
             model,
             messages,
             directives,
             stream: wire.stream.unwrap_or(true),
-            tools: wire.tools.is_some_and(|tools| !tools.is_empty()),
+            tool_bytes: tools.iter().map(|tool| tool.to_string().len()).sum(),
+            tools: tools.iter().map(Tool::read).collect(),
             think,
             truncate: wire.truncate.unwrap_or(true),
-            unload: wire.keep_alive.as_ref().is_some_and(is_zero),
-            format: wire.format.unwrap_or_default(),
+            shift: wire.shift.unwrap_or(true),
+            keep_alive,
+            format: format.unwrap_or_default(),
             options: wire.options.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the client asks for thinking.
+    pub fn wants_thinking(&self) -> bool {
+        matches!(self.think, Some(Think::Flag(true) | Think::Level(_)))
+    }
+}
+
+impl TryFrom<WireMessage> for Message {
+    type Error = Refusal;
+
+    fn try_from(wire: WireMessage) -> Result<Self, Refusal> {
+        let calls = wire.tool_calls.unwrap_or_default();
+        for call in &calls {
+            match call.pointer("/function/arguments") {
+                None | Some(Value::Null | Value::Object(_)) => {}
+                Some(_) => {
+                    return Err(Refusal::bad_request(
+                        "Value looks like object, but can't find closing '}' symbol",
+                    ));
+                }
+            }
+        }
+        Ok(Self {
+            role: wire.role.unwrap_or_default().to_lowercase(),
+            content: wire.content.unwrap_or_default(),
+            thinking: wire.thinking.unwrap_or_default(),
+            calls,
+            tool_name: wire.tool_name.unwrap_or_default(),
+            tool_call_id: wire.tool_call_id.unwrap_or_default(),
+            images: wire.images.map_or(0, |images| images.len()),
         })
     }
 }
 
-impl From<WireMessage> for Message {
-    fn from(wire: WireMessage) -> Self {
-        Self {
-            role: wire.role.unwrap_or_default().to_lowercase(),
-            content: wire.content.unwrap_or_default(),
+impl Think {
+    /// Reads a value of `think`.
+    ///
+    /// # Errors
+    /// 400 for what the release does not know.
+    pub fn read(value: &Value, release: Release) -> Result<Self, Refusal> {
+        let levels = release.think_levels();
+        match value {
+            Value::Bool(think) => return Ok(Self::Flag(*think)),
+            Value::String(level) if levels.contains(&level.as_str()) => {
+                return Ok(Self::Level(level.clone()));
+            }
+            _ => {}
         }
-    }
-}
-
-fn think(value: &Value) -> Result<bool, Refusal> {
-    const LEVELS: [&str; 4] = ["high", "medium", "low", "max"];
-    match value {
-        Value::Bool(think) => Ok(*think),
-        Value::String(level) if LEVELS.contains(&level.as_str()) => Ok(true),
-        other => Err(Refusal::bad_request(format!(
-            r#"invalid think value: {other} (must be "high", "medium", "low", "max", true, or false)"#
-        ))),
-    }
-}
-
-fn is_zero(keep_alive: &Value) -> bool {
-    match keep_alive {
-        Value::Number(seconds) => seconds.as_f64() == Some(0.0),
-        Value::String(span) => matches!(span.as_str(), "0" | "0s" | "0m" | "0h"),
-        _ => false,
+        let known: Vec<_> = levels.iter().map(|level| format!("{level:?}")).collect();
+        let known = known.join(", ");
+        Err(Refusal::bad_request(if value.is_string() {
+            format!("invalid think value: {value} (must be {known}, true, or false)")
+        } else {
+            format!("think must be a boolean or string ({known}, true, or false)")
+        }))
     }
 }

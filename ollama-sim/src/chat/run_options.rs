@@ -4,8 +4,6 @@ use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
 
-/// Ollama's `num_ctx` on a machine with little video memory.
-const DEFAULT_WINDOW: u64 = 4096;
 /// What a `num_ctx` below it becomes, without a word.
 const SMALLEST_WINDOW: u64 = 4;
 
@@ -54,14 +52,18 @@ impl RunOptions {
     ///
     /// # Errors
     /// 500, as from Ollama, for a wrong type. Numbers with a fraction are taken for integers.
-    pub fn read(options: &Map<String, Value>, context_length: u64) -> Result<Self, Refusal> {
+    pub fn read(
+        options: &Map<String, Value>,
+        default_window: u64,
+        context_length: u64,
+    ) -> Result<Self, Refusal> {
         for (name, kind) in &KNOWN {
             if let Some(value) = options.get(*name) {
                 kind.check(name, value)?;
             }
         }
         let window =
-            integer(options, "num_ctx").map_or(DEFAULT_WINDOW, |n| u64::try_from(n).unwrap_or(0));
+            integer(options, "num_ctx").map_or(default_window, |n| u64::try_from(n).unwrap_or(0));
         let limit = integer(options, "num_predict").filter(|n| *n > 0);
         Ok(Self {
             window: window.min(context_length).max(SMALLEST_WINDOW),
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     fn read(options: Value) -> Result<RunOptions, Refusal> {
-        RunOptions::read(options.as_object().unwrap(), 8192)
+        RunOptions::read(options.as_object().unwrap(), 4096, 8192)
     }
 
     #[test]

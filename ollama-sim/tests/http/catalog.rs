@@ -73,14 +73,52 @@ async fn the_root_and_the_version_say_simulated() {
 }
 
 #[tokio::test]
-async fn three_models_are_served() {
-    let sim = Sim::start(&[]).await;
+async fn the_models_of_the_built_in_table_are_served() {
+    let sim = Sim::start(&["--version-of", "0.17.4"]).await;
+    let mut tags = get(&sim, "/api/tags").await;
+    let rest = tags["models"].as_array_mut().unwrap().split_off(3);
     let expected = json!({"models": [
         tag("llama3.2:3b", 2_019_393_189, DIGESTS[0], &details("llama", "3.2B", "Q4_K_M")),
         tag("llama3.2:1b", 1_321_098_329, DIGESTS[1], &details("llama", "1.2B", "Q8_0")),
         tag("gemma2:2b", 1_629_518_495, DIGESTS[2], &details("gemma2", "2.6B", "Q4_0")),
     ]});
-    assert_eq!(get(&sim, "/api/tags").await, expected);
+    assert_eq!(tags, expected);
+    let names: Vec<_> = rest.iter().map(|model| &model["name"]).collect();
+    assert_eq!(
+        names,
+        ["qwen3:4b", "nomic-embed-text:latest", "fake-cloud:latest"]
+    );
+    let remote = (&rest[2]["remote_host"], &rest[2]["remote_model"]);
+    assert_eq!(
+        remote,
+        (&json!("https://ollama.com:443"), &json!("gpt-oss:120b"))
+    );
+}
+
+#[tokio::test]
+async fn newer_servers_list_capabilities_too() {
+    let sim = Sim::start(&["--models", "llama3.2:1b"]).await;
+    let mut details = details("llama", "1.2B", "Q8_0");
+    details["context_length"] = json!(131_072);
+    details["embedding_length"] = json!(2048);
+    let mut expected = tag("llama3.2:1b", 1_321_098_329, DIGESTS[1], &details);
+    expected["capabilities"] = json!(["completion", "tools"]);
+    assert_eq!(get(&sim, "/api/tags").await, json!({"models": [expected]}));
+}
+
+#[tokio::test]
+async fn a_table_of_ones_own_can_be_served() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("models.yaml");
+    std::fs::write(
+        &file,
+        "- {name: mine, capabilities: [completion, vision], context_length: 100}",
+    )
+    .unwrap();
+    let sim = Sim::start(&["--models", "mine", "--model-table", file.to_str().unwrap()]).await;
+    let (_, mine) = show(&sim, r#"{"model":"mine"}"#).await;
+    assert_eq!(mine["capabilities"], json!(["completion", "vision"]));
+    assert_eq!(mine["model_info"]["llama.context_length"], 100);
 }
 
 #[tokio::test]
@@ -94,10 +132,7 @@ async fn other_models_can_be_served() {
         .map(|model| &model["name"])
         .collect();
     assert_eq!(names, ["gemma2:2b", "mine:latest"]);
-    assert_eq!(
-        tags["models"][0]["details"],
-        details("gemma2", "2.6B", "Q4_0")
-    );
+    assert_eq!(tags["models"][0]["details"]["family"], "gemma2");
     assert_eq!(
         show(&sim, r#"{"model":"mine"}"#).await.1["capabilities"],
         json!(["completion"])
@@ -118,7 +153,7 @@ async fn show_tells_capabilities_and_context() {
         "license": notice,
         "modelfile": format!("# {notice}\nFROM gemma2:2b\n"),
         "parameters": "",
-        "template": "{{ .Prompt }}",
+        "template": "{{- range .Messages }}<|{{ .Role }}|>{{ .Content }}{{ end }}",
         "details": details("gemma2", "2.6B", "Q4_0"),
         "model_info": {
             "general.architecture": "gemma2",
@@ -137,6 +172,7 @@ async fn show_tells_capabilities_and_context() {
             (200, &json!(["completion", "tools"]))
         );
         assert_eq!(llama["model_info"]["llama.context_length"], 131_072);
+        assert!(llama["template"].as_str().unwrap().contains(".Tools"));
     }
 }
 

@@ -11,9 +11,14 @@
 mod answers;
 mod catalog;
 mod chat;
+mod cloud;
+mod context;
 mod control;
 mod disconnect;
 mod errors;
+mod format;
 mod pace;
 mod program;
 mod support;
+mod thinking;
+mod tools;

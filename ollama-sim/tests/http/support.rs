@@ -96,6 +96,33 @@ impl Sim {
             .json(body)
     }
 
+    /// The lines of a chat as a stream, which must be answered.
+    pub async fn stream(&self, body: &Value) -> Vec<Value> {
+        let response = self.chat(body).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        lines(&response.text().await.unwrap())
+    }
+
+    /// The status and the document of a chat that is not streamed.
+    pub async fn whole(&self, body: &Value) -> (u16, Value) {
+        let mut body = body.clone();
+        body["stream"] = json!(false);
+        let response = self.chat(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// The status and the text of the error that a chat gets.
+    pub async fn error(&self, body: &Value) -> (u16, String) {
+        let (status, document) = self.whole(body).await;
+        (
+            status,
+            document["error"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{document}"))
+                .to_owned(),
+        )
+    }
+
     /// The text of a whole answer of a model to a system prompt and a user message.
     pub async fn text(&self, model: &str, system: &str, user: &str) -> String {
         let messages =

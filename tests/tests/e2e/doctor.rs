@@ -168,12 +168,12 @@ async fn hosts_and_models_are_looked_at() {
     let mut practice = Practice::new().await;
     practice
         .stack
-        .set("SWARM_AGENTS_RESEARCH_AGENT__MODEL", "qwen3:4b");
+        .set("SWARM_AGENTS_RESEARCH_AGENT__MODEL", "phi4:14b");
     practice
         .finds(
             "models",
-            "no host has qwen3:4b, which research_agent needs",
-            "`ollama pull qwen3:4b`",
+            "no host has phi4:14b, which research_agent needs",
+            "`ollama pull phi4:14b`",
         )
         .await;
     practice

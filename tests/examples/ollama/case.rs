@@ -1,0 +1,122 @@
+//! A case: one request, or a few, and what each server makes of them.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use swarm_tests::ollama::Limits;
+
+use crate::host::{Host, Kind};
+use crate::outcome::Outcome;
+
+/// What each server that was asked made of a case.
+pub type Found = BTreeMap<Kind, String>;
+
+/// One case.
+pub struct Case {
+    /// The part of the document it stands in.
+    pub part: &'static str,
+    /// What is asked, in a few words.
+    pub name: &'static str,
+    /// How the server schedules.
+    pub limits: Limits,
+    /// Asks it.
+    pub run: fn(Host) -> BoxFuture<'static, Outcome>,
+    newest: &'static str,
+    differences: BTreeMap<Kind, Difference>,
+}
+
+/// Where a server does not do as Ollama 0.33.0 does.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference {
+    /// What it does; none when it cannot be asked.
+    pub outcome: Option<&'static str>,
+    /// Why, or what that means for who talks to it.
+    pub why: &'static str,
+}
+
+impl Case {
+    /// A case that all servers answer like this.
+    pub fn new(
+        name: &'static str,
+        run: fn(Host) -> BoxFuture<'static, Outcome>,
+        outcome: &'static str,
+    ) -> Self {
+        Self {
+            part: "",
+            name,
+            limits: Limits::default(),
+            run,
+            newest: outcome,
+            differences: BTreeMap::new(),
+        }
+    }
+
+    /// It stands in this part of the document.
+    pub fn in_part(mut self, part: &'static str) -> Self {
+        self.part = part;
+        self
+    }
+
+    /// The server's scheduler is set like this.
+    pub fn with(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Ollama 0.17.4 answers something else.
+    pub fn but_0_17_4(self, outcome: &'static str, why: &'static str) -> Self {
+        self.but(Kind::Old, Some(outcome), why)
+    }
+
+    /// The simulator answers something else.
+    pub fn but_simulator(self, outcome: &'static str, why: &'static str) -> Self {
+        self.but(Kind::Simulator, Some(outcome), why)
+    }
+
+    /// The simulator cannot be asked.
+    pub fn not_simulator(self, why: &'static str) -> Self {
+        self.but(Kind::Simulator, None, why)
+    }
+
+    fn but(mut self, kind: Kind, outcome: Option<&'static str>, why: &'static str) -> Self {
+        self.differences.insert(kind, Difference { outcome, why });
+        self
+    }
+
+    /// Whether this kind of server is asked.
+    pub fn runs_on(&self, kind: Kind) -> bool {
+        self.difference(kind)
+            .is_none_or(|difference| difference.outcome.is_some())
+    }
+
+    /// Where this kind of server does something else than the newest one.
+    pub fn difference(&self, kind: Kind) -> Option<Difference> {
+        self.differences.get(&kind).copied()
+    }
+
+    fn expected(&self, kind: Kind) -> &'static str {
+        let other = self.difference(kind);
+        other
+            .and_then(|difference| difference.outcome)
+            .unwrap_or(self.newest)
+    }
+
+    /// What is wrong with what was found.
+    pub fn faults(&self, found: &Found) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (kind, outcome) in found {
+            let expected = self.expected(*kind);
+            if outcome != expected {
+                faults.push(format!(
+                    "{kind} answers   {outcome}\n     expected is {expected}"
+                ));
+            }
+        }
+        for (kind, difference) in &self.differences {
+            if difference.outcome == Some(self.newest) {
+                faults.push(format!("{kind} has a difference that is none"));
+            }
+        }
+        faults
+    }
+}

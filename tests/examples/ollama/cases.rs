@@ -1,0 +1,60 @@
+//! All cases, part by part.
+
+mod answers;
+mod calls;
+mod client;
+mod context;
+mod refusals;
+mod scheduling;
+mod team;
+mod thinking;
+
+use serde_json::{Value, json};
+
+use crate::case::Case;
+
+/// Every case, in the order of the document.
+pub fn all() -> Vec<Case> {
+    let parts = [
+        ("What is refused", refusals::cases()),
+        ("Answers", answers::cases()),
+        ("Calls of tools", calls::cases()),
+        ("Thinking and formats", thinking::cases()),
+        ("The context window", context::cases()),
+        ("Scheduling and faults", scheduling::cases()),
+        ("The client of Swarm", client::cases()),
+        ("Swarm", team::cases()),
+    ];
+    let in_part = |(part, cases): (&'static str, Vec<Case>)| {
+        cases.into_iter().map(move |case| case.in_part(part))
+    };
+    parts.into_iter().flat_map(in_part).collect()
+}
+
+/// Why a simulator is not asked for what a script of a model says.
+const NO_SCRIPTS: &str = "It plays no scripts.";
+
+/// Why a simulator is not asked for a model.
+const NO_MODEL: &str = "It has no such model.";
+
+/// What a simulator spares who leaves.
+const LOST: &str = "It loses no slots.";
+
+/// Has a model talk for about two seconds; the script's mark for real servers, around the simulator's.
+const ENDLESS: &str = "<|s:endless|>[[sim:tokens=2000]]<|s:endless|>";
+
+/// The tool that scripts call.
+fn weather() -> Value {
+    json!([{
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "The weather in a city",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string"}},
+                "required": ["city"],
+            },
+        },
+    }])
+}
