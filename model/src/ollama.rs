@@ -7,7 +7,7 @@
 //! host and in no cloud, and asks another host when the first one cannot be reached or is busy. What a host has begun to
 //! answer is never asked of another one.
 //!
-//! Reading order: `options`, `cloud`, `names`, `request`, `host`, `refusal`, `decode`, `turn`, `reply`, `facts`, `probe`,
+//! Reading order: `options`, `cloud`, `names`, `request`, `host`, `refusal`, `decode`, `truncation`, `turn`, `reply`, `facts`, `probe`,
 //! `pool`, `slots`, `survey`, `call`.
 
 use std::fmt;
@@ -36,6 +36,7 @@ mod reply;
 mod request;
 mod slots;
 mod survey;
+mod truncation;
 mod turn;
 
 pub use options::{Deadlines, Options, OptionsError};
@@ -43,12 +44,17 @@ pub use probe::{CloudSwitch, HostModel, HostReport, HostState};
 
 use call::Ask;
 use host::Host;
+use reply::Reply;
 use request::Window;
 use slots::Slots;
 use survey::Known;
+use truncation::Sent;
 
 /// The header that the simulator sets on every answer, and no other server.
 const SIMULATED: &str = "x-ollama-sim";
+
+/// What is done to text that is not of this swarm, before it is sent.
+const FOREIGN_TEXT: request::Rewrite = request::as_it_is;
 
 /// Ollama hosts; cheap to clone. A process needs one: clones share its connections and its slots.
 ///
@@ -169,24 +175,45 @@ impl ChatModel for Ollama {
         let load = async move {
             refuse_cloud(&model)?;
             let body = request::load(&model, shared.window)?;
-            shared.load(&Ask { model, body }).await
+            let sent = Sent::default();
+            shared.load(&Ask { model, body, sent }).await
         };
         load.boxed()
     }
 
     fn chat(&self, request: ChatRequest) -> ChatStream {
-        let shared = Arc::clone(&self.shared);
-        let between_tokens = shared.deadlines.between_tokens;
-        let reply = async move {
-            refuse_cloud(&request.model)?;
-            let body = request::chat(&request, shared.window)?;
-            let model = request.model;
-            shared.open(&Ask { model, body }).await
-        };
-        stream::once(reply)
-            .map_ok(move |reply| reply::events(reply, between_tokens))
-            .try_flatten()
-            .boxed()
+        let between_tokens = self.shared.deadlines.between_tokens;
+        let begin = Stage::Begin(Arc::clone(&self.shared), Box::new(request));
+        stream::try_unfold(begin, move |stage| async move {
+            let mut reply = match stage {
+                // In boxes, as what is here is moved again and again.
+                Stage::Begin(shared, request) => Box::pin(shared.answer(*request)).await?,
+                Stage::Answer(reply) => reply,
+            };
+            let events = reply.next_events(between_tokens).await?;
+            Ok(events.map(|events| {
+                let events = stream::iter(events.into_iter().map(Ok));
+                (events, Stage::Answer(reply))
+            }))
+        })
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// Where a chat stands.
+enum Stage {
+    Begin(Arc<Shared>, Box<ChatRequest>),
+    Answer(Box<Reply>),
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: ChatRequest) -> Result<Box<Reply>, ChatError> {
+        refuse_cloud(&request.model)?;
+        let body = request::chat(&request, self.window, FOREIGN_TEXT)?;
+        let sent = Sent::of(&request, self.window);
+        let model = request.model;
+        self.open(&Ask { model, body, sent }).await.map(Box::new)
     }
 }
 

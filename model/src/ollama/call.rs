@@ -9,11 +9,13 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
+use super::facts::Abilities;
 use super::host::{self, Failure};
 use super::names::canonical;
 use super::pool::{Moment, Standing};
 use super::reply::Reply;
 use super::slots::{Lease, Place, Turn as InLine};
+use super::truncation::Sent;
 use super::turn::Turn;
 use super::{SIMULATED, Shared, refusal, survey};
 use crate::error::ChatError;
@@ -34,6 +36,8 @@ pub struct Ask {
     pub model: String,
     /// The body.
     pub body: Bytes,
+    /// How much it is.
+    pub sent: Sent,
 }
 
 /// What a call has met so far.
@@ -144,14 +148,15 @@ impl Shared {
 
     /// Asks a host, and waits for the first frame of its answer.
     async fn ask(&self, lease: Lease, ask: &Ask, name: &str) -> Result<Reply, Failure> {
-        self.vet(&lease, &ask.model, name).await?;
+        let context_length = self.vet(&lease, &ask.model, name).await?.context_length;
+        let sent = ask.sent.within(context_length);
         let index = lease.host();
         let after = if lease.loaded() {
             self.deadlines.first_token
         } else {
             self.deadlines.first_token_unloaded
         };
-        match timeout(after, self.first_frame(lease, ask)).await {
+        match timeout(after, self.first_frame(lease, ask, sent)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => {
                 let error = ChatError::FirstToken { after };
@@ -165,14 +170,14 @@ impl Shared {
 
     /// Makes sure that a model runs where it seems to, before a prompt is sent: `/api/show` names the cloud behind a copy
     /// under another name, or refuses it when the cloud is off.
-    async fn vet(&self, lease: &Lease, model: &str, name: &str) -> Result<(), Failure> {
+    async fn vet(&self, lease: &Lease, model: &str, name: &str) -> Result<Abilities, Failure> {
         let index = lease.host();
         let digest = self.slots.read(|pool, _| pool.standing(index, name));
         let Some(Standing::Local(digest)) = digest else {
             return Err(Failure::Elsewhere);
         };
         match self.abilities(index, model, &digest).await {
-            Ok(_abilities) => Ok(()),
+            Ok(abilities) => Ok(abilities),
             Err(ChatError::Cloud { .. }) => {
                 lease.is_remote();
                 Err(Failure::Elsewhere)
@@ -189,12 +194,12 @@ impl Shared {
         }
     }
 
-    async fn first_frame(&self, lease: Lease, ask: &Ask) -> Result<Reply, Failure> {
+    async fn first_frame(&self, lease: Lease, ask: &Ask, sent: Sent) -> Result<Reply, Failure> {
         let Some(host) = self.hosts.get(lease.host()) else {
             return Err(Failure::Elsewhere);
         };
         let request = || {
-            let post = self.client.post(host.endpoint("api/chat"));
+            let post = self.client.post(host.chat());
             post.header(CONTENT_TYPE, "application/json")
                 .body(ask.body.clone())
         };
@@ -221,9 +226,9 @@ impl Shared {
         let body = response
             .bytes_stream()
             .map_err(|error| host::broken(&error));
-        let turn = Turn::new(ask.model.clone(), simulated);
+        let turn = Turn::new(ask.model.clone(), simulated, sent);
         let mut reply = Reply::new(body, turn, Some(lease));
-        reply.read_frame().await?;
+        reply.read_frames().await?;
         Ok(reply)
     }
 }

@@ -12,6 +12,8 @@ use crate::error::ChatError;
 pub struct Host {
     /// Ends with a `/`. May hold credentials, so it is never shown.
     base: Url,
+    /// Where chats go; made once, as it is needed most.
+    chat: Url,
     shown: String,
 }
 
@@ -42,6 +44,7 @@ impl Host {
         base.set_path(&format!("{}/", url.path().trim_end_matches('/')));
         Self {
             shown: shown(url),
+            chat: below(&base, "api/chat"),
             base,
         }
     }
@@ -55,10 +58,20 @@ impl Host {
     /// The URL of `path`, which begins without a `/`.
     #[must_use]
     pub fn endpoint(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path()));
-        url
+        below(&self.base, path)
     }
+
+    /// The URL of `api/chat`.
+    #[must_use]
+    pub fn chat(&self) -> Url {
+        self.chat.clone()
+    }
+}
+
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path()));
+    url
 }
 
 /// A URL for people: without credentials, query, and `/` at the end.
@@ -156,6 +169,7 @@ mod tests {
             ("http://u:p@[::1]:1", "http://u:p@[::1]:1/api/chat"),
         ] {
             assert_eq!(host(url).endpoint("api/chat").as_str(), endpoint, "{url}");
+            assert_eq!(host(url).chat().as_str(), endpoint, "{url}");
         }
     }
 

@@ -204,9 +204,14 @@ impl Pool {
                     && host.told.is_none()
                     && now >= host.quarantined_until
                     && !excluded.contains(&index);
-                let due = self
-                    .due(index, now)
-                    .or(is_last_resort.then_some(Due::All))?;
+                // Somebody may have mended it, with a pull for one.
+                let is_old = !has_usable && now >= host.told_at + LOADED_FOR;
+                let due = match self.due(index, now) {
+                    Some(_) if is_old => Due::All,
+                    Some(due) => due,
+                    None if is_last_resort || (is_old && !host.is_left_alone(now)) => Due::All,
+                    None => return None,
+                };
                 Some((index, due, host.failures == 0 || !has_usable))
             })
             .collect()
@@ -660,6 +665,19 @@ mod tests {
         pool.learn_loaded(0, vec![], later);
         assert!(pool.has_news(0, Due::Loaded, now));
         assert!(!pool.has_news(0, Due::All, now));
+    }
+
+    #[test]
+    fn a_model_that_nobody_had_is_soon_looked_for_again() {
+        let mut pool = pool(&[&[]]);
+        let now = START + LOADED_FOR;
+        assert_eq!(pool.looks("c", &[], now - SECOND), []);
+        assert_eq!(pool.looks("c", &[], now), [(0, Due::All, true)]);
+        assert_eq!(pool.looks("a", &[], now), [(0, Due::Loaded, true)]);
+        // Also when the list of what is loaded was read meanwhile.
+        pool.learn_loaded(0, vec![], now);
+        assert_eq!(pool.looks("c", &[], now), [(0, Due::All, true)]);
+        assert_eq!(pool.looks("a", &[], now), []);
     }
 
     #[test]

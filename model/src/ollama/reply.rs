@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream, Stream};
+use futures_util::stream::{BoxStream, Stream};
 use tokio::time::timeout;
 
 use super::decode::{Frame, Lines};
@@ -23,6 +23,8 @@ pub struct Reply {
     body: Option<BoxStream<'static, Result<Bytes, ChatError>>>,
     lines: Lines,
     turn: Turn,
+    /// What is wrong behind the frames whose events are still to be had.
+    failure: Option<ChatError>,
     is_first: bool,
     /// The slot of the host, which is free when nothing more is read. None in tests of what does not need it.
     lease: Option<Lease>,
@@ -39,64 +41,78 @@ impl Reply {
             body: Some(body.fuse().boxed()),
             lines: Lines::default(),
             turn,
+            failure: None,
             is_first: true,
             lease,
         }
     }
 
-    /// Reads the next frame; its events are then to be had.
+    /// Reads at least one frame, and all that have come with it; their events are then to be had.
     ///
     /// # Errors
-    /// [`ChatError::NoDone`] when there is none, and those of the body, of [`Frame::parse`] and of [`Turn::take`].
-    pub async fn read_frame(&mut self) -> Result<(), ChatError> {
+    /// What is wrong with the first of them: [`ChatError::NoDone`] when there is none, and those of the body, of
+    /// [`Frame::parse`] and of [`Turn::take`]. What is wrong behind it is told behind its events.
+    pub async fn read_frames(&mut self) -> Result<(), ChatError> {
         let line = self.read_line().await?.ok_or(ChatError::NoDone)?;
-        let taken = self.turn.take(Frame::parse(&line)?);
-        if let Some(lease) = &self.lease {
-            match &taken {
-                Err(ChatError::Cloud { model }) => {
-                    tracing::error!(
-                        model,
-                        "a host passed a prompt on to a cloud: it is not asked again for a while"
-                    );
-                    lease.quarantine();
-                }
-                Err(_) => {}
-                Ok(()) if self.is_first => lease.answered(),
-                Ok(()) => {}
-            }
+        self.take(&line)?;
+        if let Some(lease) = self.lease.as_ref().filter(|_| self.is_first) {
+            lease.answered();
         }
         self.is_first = false;
+        while !self.turn.is_done() && self.failure.is_none() {
+            match self.lines.next() {
+                Ok(Some(line)) => self.failure = self.take(&line).err(),
+                Ok(None) => break,
+                Err(error) => self.failure = Some(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), ChatError> {
+        let taken = self.turn.take(Frame::parse(line)?);
+        if let (Some(lease), Err(ChatError::Cloud { model })) = (&self.lease, &taken) {
+            tracing::error!(
+                model,
+                "a host passed a prompt on to a cloud: it is not asked again for a while"
+            );
+            lease.quarantine();
+        }
         taken
     }
 
     /// Reads to the end, and drops what is said.
     ///
     /// # Errors
-    /// Those of [`Reply::next_event`].
+    /// Those of [`Reply::next_events`].
     pub async fn drain(&mut self, between_tokens: Duration) -> Result<(), ChatError> {
-        while self.next_event(between_tokens).await?.is_some() {}
+        while self.next_events(between_tokens).await?.is_some() {}
         Ok(())
     }
 
-    /// The next event, waiting for each further frame for so long at most; none after [`ChatEvent::Done`].
+    /// The next events, waiting for each further frame for so long at most; none after [`ChatEvent::Done`].
     ///
     /// # Errors
-    /// [`ChatError::Stalled`], and those of [`Reply::read_frame`].
-    pub async fn next_event(
+    /// [`ChatError::Stalled`], and those of [`Reply::read_frames`].
+    pub async fn next_events(
         &mut self,
         between_tokens: Duration,
-    ) -> Result<Option<ChatEvent>, ChatError> {
+    ) -> Result<Option<Vec<ChatEvent>>, ChatError> {
         loop {
-            if let Some(event) = self.turn.next_event() {
-                if matches!(event, ChatEvent::Done(_)) {
+            let events = self.turn.take_events();
+            if !events.is_empty() {
+                if self.turn.is_done() {
                     self.finish().await;
                 }
-                return Ok(Some(event));
+                return Ok(Some(events));
+            }
+            if let Some(error) = self.failure.take() {
+                return Err(error);
             }
             if self.body.is_none() {
                 return Ok(None);
             }
-            match timeout(between_tokens, self.read_frame()).await {
+            match timeout(between_tokens, self.read_frames()).await {
                 Ok(read) => read?,
                 Err(_elapsed) => {
                     let error = ChatError::Stalled {
@@ -151,21 +167,12 @@ impl Reply {
     }
 }
 
-/// The events of an answer.
-pub fn events(
-    reply: Reply,
-    between_tokens: Duration,
-) -> impl Stream<Item = Result<ChatEvent, ChatError>> {
-    stream::try_unfold(reply, move |mut reply| async move {
-        let event = reply.next_event(between_tokens).await?;
-        Ok(event.map(|event| (event, reply)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::{TryStreamExt as _, stream};
     use tokio::time::{Instant, sleep};
 
+    use super::super::truncation::Sent;
     use super::*;
     use crate::chat::{Completion, DoneReason};
 
@@ -179,8 +186,12 @@ mod tests {
             sleep(pause).await;
             Ok(Bytes::from_static(chunk.as_bytes()))
         });
-        let reply = Reply::new(body, Turn::new("m".into(), false), None);
-        events(reply, SECOND).collect().await
+        let reply = Reply::new(body, Turn::new("m".into(), false, Sent::default()), None);
+        let events = stream::try_unfold(reply, |mut reply| async {
+            let events = reply.next_events(SECOND).await?;
+            Ok(events.map(|events| (stream::iter(events.into_iter().map(Ok)), reply)))
+        });
+        events.try_flatten().collect().await
     }
 
     fn text() -> Result<ChatEvent, ChatError> {
@@ -238,6 +249,16 @@ mod tests {
             read(&[(now, PIECE), (now, unended)]).await,
             [text(), done("x")]
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_with_something_broken_is_told_before_it() {
+        let broken = "{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"error\":\"y\"}\nnever";
+        let error = ChatError::MidStream {
+            message: "y".into(),
+        };
+        let events = read(&[(Duration::ZERO, broken)]).await;
+        assert_eq!(events, [text(), text(), Err(error)]);
     }
 
     #[tokio::test(start_paused = true)]

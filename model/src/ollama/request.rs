@@ -1,5 +1,7 @@
 //! The body of `POST /api/chat`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use ollama_rs::generation::chat::MessageRole;
 use ollama_rs::models::ModelOptions;
@@ -14,6 +16,17 @@ use crate::error::ChatError;
 pub struct Window {
     /// Size of the context window, in tokens.
     pub num_ctx: u32,
+}
+
+/// Makes text harmless that others wrote: users, tools, documents, pages.
+///
+/// A host turns the names of control tokens in it into those tokens, with which it could forge turns. What the system and
+/// the model say is left as it is.
+pub type Rewrite = fn(&str) -> Cow<'_, str>;
+
+/// Leaves it as it is.
+pub fn as_it_is(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
 }
 
 /// A chat as the API takes it.
@@ -41,7 +54,7 @@ struct Body<'a> {
 #[derive(Debug, Serialize)]
 struct WireMessage<'a> {
     role: MessageRole,
-    content: &'a str,
+    content: Cow<'a, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<WireCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +98,7 @@ struct OfferedFunction<'a> {
 /// # Errors
 /// [`ChatError::Request`] for tools together with a format, whose answers hosts take for calls, and for schemas that
 /// are none.
-pub fn chat(request: &ChatRequest, window: Window) -> Result<Bytes, ChatError> {
+pub fn chat(request: &ChatRequest, window: Window, foreign: Rewrite) -> Result<Bytes, ChatError> {
     if request.format.is_some() && !request.tools.is_empty() {
         return Err(unfit("tools and a format exclude each other"));
     }
@@ -112,7 +125,11 @@ pub fn chat(request: &ChatRequest, window: Window) -> Result<Bytes, ChatError> {
     }
     encode(&Body {
         model: &request.model,
-        messages: request.messages.iter().map(message).collect(),
+        messages: request
+            .messages
+            .iter()
+            .map(|said| message(said, foreign))
+            .collect(),
         tools: request.tools.iter().map(tool).collect(),
         format: request.format.as_ref(),
         think: if request.format.is_some() {
@@ -162,16 +179,20 @@ fn unfit(detail: impl Into<String>) -> ChatError {
     }
 }
 
-fn message(message: &Message) -> WireMessage<'_> {
+fn message(message: &Message, foreign: Rewrite) -> WireMessage<'_> {
     let role = match message.role {
         Role::System => MessageRole::System,
         Role::User => MessageRole::User,
         Role::Assistant => MessageRole::Assistant,
         Role::Tool => MessageRole::Tool,
     };
+    let content = match message.role {
+        Role::User | Role::Tool => foreign(&message.content),
+        Role::System | Role::Assistant => Cow::Borrowed(message.content.as_str()),
+    };
     WireMessage {
         role,
-        content: &message.content,
+        content,
         tool_calls: message.tool_calls.iter().map(call).collect(),
         tool_name: message.tool_name.as_deref(),
         tool_call_id: message.tool_call_id.as_deref(),
@@ -226,7 +247,7 @@ mod tests {
     const WINDOW: Window = Window { num_ctx: 8192 };
 
     fn value(request: &ChatRequest, num_ctx: u32) -> Value {
-        serde_json::from_slice(&chat(request, Window { num_ctx }).unwrap()).unwrap()
+        serde_json::from_slice(&chat(request, Window { num_ctx }, as_it_is).unwrap()).unwrap()
     }
 
     fn request(messages: Vec<Message>, num_predict: u32) -> ChatRequest {
@@ -288,6 +309,28 @@ mod tests {
     }
 
     #[test]
+    fn only_foreign_text_is_rewritten() {
+        let messages = vec![
+            Message::system("<|a|>"),
+            Message::user("<|a|>"),
+            Message::assistant("<|a|>").calling(vec![called(None, json!({"b": "<|a|>"}))]),
+            Message::tool("calculator", "<|a|>", "<|a|>"),
+        ];
+        let rewrite: Rewrite = |text| Cow::Owned(text.replace("<|", "< |"));
+        let body = chat(&request(messages, 1), WINDOW, rewrite).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let expected = json!([
+            {"role": "system", "content": "<|a|>"},
+            {"role": "user", "content": "< |a|>"},
+            {"role": "assistant", "content": "<|a|>", "tool_calls": [
+                {"function": {"name": "calculator", "arguments": {"b": "<|a|>"}}},
+            ]},
+            {"role": "tool", "content": "< |a|>", "tool_name": "calculator", "tool_call_id": "<|a|>"},
+        ]);
+        assert_eq!(body["messages"], expected);
+    }
+
+    #[test]
     fn a_format_brings_no_thinking_and_excludes_tools() {
         let schema = json!({"type": "object"});
         for think in [None, Some(true), Some(false)] {
@@ -306,7 +349,10 @@ mod tests {
                 ..request
             };
             let detail = "tools and a format exclude each other".to_owned();
-            assert_eq!(chat(&both, WINDOW), Err(ChatError::Request { detail }));
+            assert_eq!(
+                chat(&both, WINDOW, as_it_is),
+                Err(ChatError::Request { detail })
+            );
         }
         assert_eq!(value(&request(vec![], 1), 1).get("think"), None);
     }
@@ -319,13 +365,19 @@ mod tests {
                 ..request(vec![], 1)
             };
             let detail = "the format is no JSON Schema".to_owned();
-            assert_eq!(chat(&format, WINDOW), Err(ChatError::Request { detail }));
+            assert_eq!(
+                chat(&format, WINDOW, as_it_is),
+                Err(ChatError::Request { detail })
+            );
             let tools = ChatRequest {
                 tools: vec![offer(odd)],
                 ..request(vec![], 1)
             };
             let detail = "the parameters of tool `calculator` are no JSON Schema".to_owned();
-            assert_eq!(chat(&tools, WINDOW), Err(ChatError::Request { detail }));
+            assert_eq!(
+                chat(&tools, WINDOW, as_it_is),
+                Err(ChatError::Request { detail })
+            );
         }
     }
 

@@ -1,42 +1,63 @@
 //! One turn of a model while it comes in: frames go in, events come out. No I/O.
 
-use std::collections::VecDeque;
-
 use super::decode::Frame;
 use super::refusal;
+use super::truncation::Sent;
 use crate::chat::{ChatEvent, Completion, DoneReason, ToolCall};
 use crate::error::ChatError;
 
+/// Reads along, and says when a model repeats itself.
+pub trait Watch: Send {
+    /// Takes the next piece of text or thinking; what is being repeated, once that is clear.
+    fn repeats(&mut self, piece: &str) -> Option<String>;
+}
+
+/// Lets everything pass.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn repeats(&mut self, _piece: &str) -> Option<String> {
+        None
+    }
+}
+
 /// What a turn has brought so far.
-#[derive(Debug)]
 pub struct Turn {
     /// The model that was asked, for errors.
     model: String,
     simulated: bool,
+    sent: Sent,
+    watch: Box<dyn Watch>,
     text: String,
     thinking: String,
     tool_calls: Vec<ToolCall>,
-    events: VecDeque<ChatEvent>,
+    events: Vec<ChatEvent>,
+    is_done: bool,
 }
 
 impl Turn {
-    /// A turn of which nothing has come.
+    /// A turn of which nothing has come, after this was sent.
     #[must_use]
-    pub fn new(model: String, simulated: bool) -> Self {
+    pub fn new(model: String, simulated: bool, sent: Sent) -> Self {
         Self {
             model,
             simulated,
+            sent,
+            watch: Box::new(Unwatched),
             text: String::new(),
             thinking: String::new(),
             tool_calls: Vec::new(),
-            events: VecDeque::new(),
+            events: Vec::new(),
+            is_done: false,
         }
     }
 
     /// Takes the next frame, which must not follow the last one. Its text and calls count also when it is the last.
     ///
     /// # Errors
-    /// [`ChatError::Cloud`] when another machine wrote it, and what [`refusal::in_a_stream`] reads in an error.
+    /// [`ChatError::Cloud`] when another machine wrote it, [`ChatError::Looping`] when the model repeats itself,
+    /// [`ChatError::Truncated`] when the last frame says that too little was read, and what [`refusal::in_a_stream`]
+    /// reads in an error.
     pub fn take(&mut self, frame: Frame) -> Result<(), ChatError> {
         if frame.is_remote() {
             let model = self.model.clone();
@@ -47,25 +68,30 @@ impl Turn {
         }
         let message = frame.message.unwrap_or_default();
         if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
+            self.look_for_loops(&thinking)?;
             self.thinking.push_str(&thinking);
-            self.events.push_back(ChatEvent::Thinking(thinking));
+            self.events.push(ChatEvent::Thinking(thinking));
         }
         if let Some(text) = message.content.filter(|piece| !piece.is_empty()) {
+            self.look_for_loops(&text)?;
             self.text.push_str(&text);
-            self.events.push_back(ChatEvent::Text(text));
+            self.events.push(ChatEvent::Text(text));
         }
         for call in message.tool_calls.unwrap_or_default() {
             let call = ToolCall::from(call);
             self.tool_calls.push(call.clone());
-            self.events.push_back(ChatEvent::ToolCall(call));
+            self.events.push(ChatEvent::ToolCall(call));
         }
         if frame.done == Some(true) {
-            self.events.push_back(ChatEvent::Done(Completion {
+            let input_tokens = frame.prompt_eval_count.unwrap_or_default();
+            self.sent.check(input_tokens)?;
+            self.is_done = true;
+            self.events.push(ChatEvent::Done(Completion {
                 text: std::mem::take(&mut self.text),
                 thinking: std::mem::take(&mut self.thinking),
                 tool_calls: std::mem::take(&mut self.tool_calls),
                 done_reason: DoneReason::from(frame.done_reason.unwrap_or_default()),
-                input_tokens: frame.prompt_eval_count.unwrap_or_default(),
+                input_tokens,
                 output_tokens: frame.eval_count.unwrap_or_default(),
                 simulated: self.simulated,
             }));
@@ -73,9 +99,24 @@ impl Turn {
         Ok(())
     }
 
-    /// The next event that the frames so far have brought.
-    pub fn next_event(&mut self) -> Option<ChatEvent> {
-        self.events.pop_front()
+    fn look_for_loops(&mut self, piece: &str) -> Result<(), ChatError> {
+        match self.watch.repeats(piece) {
+            Some(repeated) => Err(ChatError::Looping {
+                excerpt: format!("{repeated:?}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The events that the frames since have brought.
+    pub fn take_events(&mut self) -> Vec<ChatEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Whether the last frame has come.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_done
     }
 }
 
@@ -83,14 +124,19 @@ impl Turn {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::request::Window;
     use super::*;
+    use crate::chat::{ChatRequest, Message};
 
     fn fold(simulated: bool, frames: &[Value]) -> Result<Vec<ChatEvent>, ChatError> {
-        let mut turn = Turn::new("m".into(), simulated);
+        fold_into(Turn::new("m".into(), simulated, Sent::default()), frames)
+    }
+
+    fn fold_into(mut turn: Turn, frames: &[Value]) -> Result<Vec<ChatEvent>, ChatError> {
         for frame in frames {
             turn.take(Frame::parse(frame.to_string().as_bytes())?)?;
         }
-        Ok(std::iter::from_fn(|| turn.next_event()).collect())
+        Ok(turn.take_events())
     }
 
     fn completion(text: &str, thinking: &str, done_reason: DoneReason) -> Completion {
@@ -188,6 +234,60 @@ mod tests {
         assert_eq!(fold(false, &[json!({"done": true})]), Ok(vec![done("")]));
         let load = json!({"message": {"role": "assistant", "content": ""}, "done_reason": "load", "done": true});
         assert_eq!(fold(false, &[load]), Ok(vec![done("load")]));
+    }
+
+    /// The third piece that is the same as the one before is too much.
+    #[derive(Default)]
+    struct Same {
+        before: String,
+        times: u32,
+    }
+
+    impl Watch for Same {
+        fn repeats(&mut self, piece: &str) -> Option<String> {
+            self.times = if piece == self.before {
+                self.times + 1
+            } else {
+                0
+            };
+            self.before = piece.to_owned();
+            (self.times == 2).then(|| piece.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_model_that_repeats_itself_is_broken_off() {
+        for field in ["content", "thinking"] {
+            let turn = || Turn {
+                watch: Box::new(Same::default()),
+                ..Turn::new("m".into(), false, Sent::default())
+            };
+            let frame = json!({"message": {field: "so\n"}, "done": false});
+            let frames = vec![frame; 3];
+            let excerpt = "\"so\\n\"".to_owned();
+            assert_eq!(
+                fold_into(turn(), &frames),
+                Err(ChatError::Looping { excerpt })
+            );
+            assert!(fold_into(turn(), &frames[..2]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_chat_that_was_cut_is_not_answered() {
+        let request = ChatRequest::new("m", vec![Message::user("so ".repeat(4000))], 9);
+        let sent = Sent::of(&request, Window { num_ctx: 2048 });
+        let done = |count: u64| {
+            let turn = Turn::new("m".into(), false, sent);
+            let frame = json!({"message": {"content": "So."}, "done": true, "done_reason": "stop", "prompt_eval_count": count});
+            fold_into(turn, &[frame])
+        };
+        let error = ChatError::Truncated {
+            expected: 3000,
+            evaluated: 1027,
+        };
+        assert_eq!(done(1027), Err(error));
+        assert_eq!(done(3005).map(|events| events.len()), Ok(2));
     }
 
     #[test]

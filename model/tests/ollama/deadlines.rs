@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use swarm_model::{ChatError, Deadlines, Ollama, Options};
 
-use crate::support::{Fake, SOON, Step, all, ask, last, ok, only_error, piece, text};
+use crate::support::{Fake, SOON, Step, all, ask, last, ok, only_error, piece, pool, text};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -42,6 +43,23 @@ async fn no_first_token() {
         fake.until(SOON, |counts| counts.hangups == 1).await;
         assert_eq!(fake.seen().len(), 1, "not sent twice");
     }
+}
+
+#[tokio::test]
+async fn a_model_that_has_to_be_loaded_gets_more_time() {
+    let fake = Fake::always(vec![Step::Hold]).await;
+    fake.says(|about| about.ps = json!({"models": []}));
+    let deadlines = Deadlines {
+        first_token: SHORT / 2,
+        first_token_unloaded: SHORT,
+        ..Deadlines::default()
+    };
+    let ollama = pool(&[&fake], |options| Options {
+        deadlines,
+        ..options
+    });
+    let after = SHORT;
+    assert_eq!(only_error(&ollama).await, ChatError::FirstToken { after });
 }
 
 #[tokio::test]

@@ -88,6 +88,16 @@ async fn a_connection_that_was_lost_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn a_connection_of_the_pool_that_was_closed_meanwhile_is_replaced() {
+    let closing = [answer(), vec![Step::Close]].concat();
+    let fake = Fake::always(closing).await;
+    let ollama = fake.ollama();
+    for _ in 0..20 {
+        assert_eq!(all(&ollama, ask()).await, [text("x"), done("x")]);
+    }
+}
+
+#[tokio::test]
 async fn a_busy_host_is_no_answer_when_another_has_room() {
     let second = Fake::always(answer()).await;
     let busy = Fake::always(vec![whole("503 Busy", r#"{"error":"full"}"#)]).await;

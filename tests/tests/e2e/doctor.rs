@@ -187,6 +187,35 @@ async fn hosts_and_models_are_looked_at() {
 }
 
 #[tokio::test]
+async fn hosts_say_what_their_models_can_do() {
+    let mut practice = Practice::new().await;
+    practice
+        .stack
+        .configure("agents: {research_agent: {}, critical_agent: {}}\n");
+    let told = async |check: &str| -> Vec<String> {
+        let said = practice.stack.swarm_json(&["doctor"]).await;
+        let findings = said["findings"].as_array().unwrap().iter();
+        let about = findings.filter(|finding| finding["check"] == check);
+        about
+            .map(|finding| finding["message"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let url = practice.stack.sim.url();
+    // The agent that runs has its model loaded before any task.
+    let line = format!(
+        "at {url}, SIMULATED: loaded llama3.2:3b; 1 at once from each agent process; cloud "
+    );
+    eventually("the model is loaded", PATIENCE, || async {
+        let hosts = told("model host").await;
+        holds(hosts.len() == 1 && hosts[0].contains(&line))
+    })
+    .await;
+    let expected = [("gemma2:2b", "no tools"), ("llama3.2:3b", "tools")]
+        .map(|(model, tools)| format!("{model} at {url} takes {tools}; window 8192 tokens"));
+    assert_eq!(told("models").await, expected);
+}
+
+#[tokio::test]
 async fn logins_that_do_not_fit_are_named_by_role() {
     let mut practice = Practice::new().await;
     for role in ["coordinator", "agent", "observer"] {
