@@ -4,11 +4,15 @@
 //! everything that is said to an Ollama host; it is the only crate on ollama-rs. It must not know what an answer is for:
 //! no agents, tools, runs or NATS, and no second try of a whole call; callers decide by [`ChatError::is_retryable`].
 //!
-//! Reading order: [`chat`], [`error`], [`ollama`].
+//! Reading order: [`chat`], [`error`], [`ollama`]; pure and for whoever puts a chat together: [`context`], [`markers`],
+//! [`repetition`].
 
 pub mod chat;
+pub mod context;
 pub mod error;
+pub mod markers;
 pub mod ollama;
+pub mod repetition;
 
 pub use chat::{
     ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Look, Message,
