@@ -1,7 +1,7 @@
 //! Notices in a stream of text that a model repeats itself, and would go on for ever.
 //!
 //! Two signs, tuned so that lists, tables, code, rules of dashes and prose do not have them:
-//! the text ends in one piece many times over ([`period`]), or its last lines are but a few different ones.
+//! the text ends in one piece many times over, or its last lines are but a few different ones.
 
 mod lines;
 mod period;

@@ -83,4 +83,19 @@ mod tests {
         }
         assert!(get("no_such_tool").is_none());
     }
+
+    #[test]
+    fn the_page_knows_them_all_and_its_spec_is_right() {
+        let page = include_str!("../../docs/tools.md");
+        for name in names() {
+            assert!(
+                page.contains(&format!("\n| `{name}` |")),
+                "{name} has no row"
+            );
+        }
+        let (_, json) = page.split_once("```json\n").unwrap();
+        let (json, _) = json.split_once("```").unwrap();
+        let spec: Spec = serde_json::from_str(json).unwrap();
+        assert_eq!(spec.name(), "get_weather");
+    }
 }

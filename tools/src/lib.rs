@@ -3,7 +3,7 @@
 //! This crate owns the [`Tool`] trait and everything between a call as a model wrote it and a result as the model reads it:
 //! a tool never runs on arguments that do not satisfy its schema. It must not know who calls: no agents, models, NATS or HTTP.
 //!
-//! Reading order: [`spec`], [`tool`], [`check`], [`repair`], [`invoke`], [`toolset`], [`builtin`].
+//! Reading order: [`spec`], [`tool`], [`check`], [`mod@repair`], [`mod@invoke`], [`toolset`], [`builtin`].
 
 pub mod builtin;
 pub mod check;
