@@ -204,6 +204,9 @@ fn what_a_tool_returned_is_never_called() {
         ),
         expected
     );
+    let marked = r#"{"name": "search", "parameters": {"q": "<s>"}}"#;
+    let broken = swarm_model::markers::break_up(marked);
+    assert_eq!(salvage_with(marked, &[&broken]).calls, []);
     assert_eq!(salvage_with(json, &["Paris", "other"]).calls, paris());
 }
 

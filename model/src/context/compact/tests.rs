@@ -72,6 +72,27 @@ fn the_output_of_an_older_call_is_cut_first() {
 }
 
 #[test]
+fn the_longest_output_is_cut_first_and_of_equal_ones_the_oldest() {
+    let mut whole = chat(5000, 100);
+    for bytes in [8000, 8000] {
+        whole.splice(2..2, [call(&["read"]), result("read", bytes)]);
+    }
+    let cut = |budget| {
+        let notes = compacted(&whole, budget).notes.into_iter();
+        notes
+            .map(|note| match note {
+                Note::Cut { at, .. } => at,
+                Note::LeftOut { messages } => panic!("{messages} left out"),
+            })
+            .collect::<Vec<_>>()
+    };
+    let all = tokens(&whole);
+    assert_eq!(cut(all - 1), [3]);
+    assert_eq!(cut(all - 2000), [3, 5]);
+    assert_eq!(cut(all - 3000), [3, 5, 7]);
+}
+
+#[test]
 fn then_the_oldest_turns_go() {
     let whole = chat(20_000, 2000);
     let summary = "[2 earlier messages were left out here to save room. Tools that were called in them: search 1x.]";
