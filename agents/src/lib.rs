@@ -3,11 +3,13 @@
 //! This crate owns what an agent does with one attempt. It must not know how runs are put together: it sees work, a journal
 //! and a model, never a run log.
 //!
-//! Reading order: [`roles`], [`agent_loop`] (pure), [`worker`]; inside the worker: one attempt, its chunks, the cancels, and
-//! the card.
+//! Reading order: [`roles`], [`agent_loop`] with [`salvage`] and [`thinking`] (pure), [`worker`]; inside the worker: one attempt,
+//! its chunks, the cancels, and the card.
 
 pub mod agent_loop;
 pub mod roles;
+pub mod salvage;
+pub mod thinking;
 pub mod worker;
 
 pub use worker::{Options, Profile, Worker, WorkerError};

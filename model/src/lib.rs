@@ -5,11 +5,15 @@
 //! no agents, tools, runs or NATS. Of a call it tries again only what no host has begun to answer; callers decide about the
 //! rest by [`ChatError::is_retryable`].
 //!
-//! Reading order: [`chat`], [`error`], [`ollama`].
+//! Reading order: [`chat`], [`error`], [`ollama`]; pure and for whoever puts a chat together: [`context`], [`markers`],
+//! [`repetition`].
 
 pub mod chat;
+pub mod context;
 pub mod error;
+pub mod markers;
 pub mod ollama;
+pub mod repetition;
 
 pub use chat::{
     ChatEvent, ChatModel, ChatRequest, ChatStream, Completion, DoneReason, Look, Message,

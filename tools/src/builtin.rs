@@ -1,5 +1,7 @@
 //! The tools that come with Swarm: pure Rust, without I/O but the clock, and without effects.
 
+mod calculator;
+mod current_time;
 mod text_stats;
 
 use std::sync::Arc;
@@ -14,14 +16,16 @@ use crate::tool::{CallContext, Tool, ToolError};
 
 /// The names of the built-in tools.
 #[must_use]
-pub fn names() -> [&'static str; 1] {
-    ["text_stats"]
+pub fn names() -> [&'static str; 3] {
+    ["calculator", "current_time", "text_stats"]
 }
 
 /// The built-in tool of this name.
 #[must_use]
 pub fn get(name: &str) -> Option<Arc<dyn Tool>> {
     let made = match name {
+        "calculator" => calculator::tool(),
+        "current_time" => current_time::tool(),
         "text_stats" => text_stats::tool(),
         _ => return None,
     };
@@ -78,5 +82,20 @@ mod tests {
             assert_eq!(tool.spec().effects(), Effects::None);
         }
         assert!(get("no_such_tool").is_none());
+    }
+
+    #[test]
+    fn the_page_knows_them_all_and_its_spec_is_right() {
+        let page = include_str!("../../docs/tools.md");
+        for name in names() {
+            assert!(
+                page.contains(&format!("\n| `{name}` |")),
+                "{name} has no row"
+            );
+        }
+        let (_, json) = page.split_once("```json\n").unwrap();
+        let (json, _) = json.split_once("```").unwrap();
+        let spec: Spec = serde_json::from_str(json).unwrap();
+        assert_eq!(spec.name(), "get_weather");
     }
 }

@@ -59,6 +59,11 @@ impl Checker {
         &self.0.schema
     }
 
+    /// The compiled form.
+    pub(crate) fn validator(&self) -> &Validator {
+        &self.0.validator
+    }
+
     /// Whether `value` satisfies the schema.
     ///
     /// # Errors

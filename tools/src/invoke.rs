@@ -1,6 +1,8 @@
 //! One call of a tool, from the arguments as a model wrote them to the result as the model reads it.
 
 mod cap;
+#[cfg(test)]
+mod tests;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::check::Problem;
 use crate::repair::{Repair, repair};
+use crate::spec::MAX_NAME;
 use crate::tool::{CallContext, Tool};
 use crate::toolset::Toolset;
 
@@ -120,6 +123,7 @@ async fn run(
 }
 
 fn unknown_tool(name: &str, tools: &Toolset) -> String {
+    let name: String = name.chars().take(MAX_NAME).collect();
     let names: Vec<&str> = tools.names().collect();
     if names.is_empty() {
         return format!("There is no tool {name:?}, and no other. Answer without tools.");

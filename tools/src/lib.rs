@@ -8,6 +8,8 @@
 pub mod builtin;
 pub mod check;
 pub mod invoke;
+#[cfg(test)]
+mod probe;
 pub mod repair;
 pub mod spec;
 pub mod tool;

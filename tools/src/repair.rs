@@ -1,4 +1,11 @@
 //! Mends arguments as small models write them, guided by the tool's schema. Pure; every repair is told, and no value is invented.
+//!
+//! The validator says where a value does not satisfy the schema, and only there something is done.
+
+mod edit;
+#[cfg(test)]
+mod tests;
+mod ways;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,13 +60,75 @@ pub struct Repaired {
 
 /// Arguments of a call of this tool, mended when they need it and can be.
 ///
+/// What satisfies the schema is returned as it came, whatever else it looks like.
+///
 /// # Errors
 ///
 /// What is wrong with the arguments as they came, when they cannot be mended so that they satisfy the schema.
 pub fn repair(spec: &Spec, input: Value) -> Result<Repaired, Vec<Problem>> {
-    spec.checker().check(&input)?;
-    Ok(Repaired {
-        value: input,
-        repairs: Vec::new(),
-    })
+    let problems = match spec.checker().check(&input) {
+        Ok(()) => {
+            return Ok(Repaired {
+                value: input,
+                repairs: Vec::new(),
+            });
+        }
+        Err(problems) => problems,
+    };
+    let mut search = Search {
+        spec,
+        looks: MAX_LOOKS,
+    };
+    search
+        .mend(&input, MAX_STEPS)
+        .map(|(value, mut repairs)| {
+            repairs.reverse();
+            Repaired { value, repairs }
+        })
+        .ok_or(problems)
+}
+
+/// Most times that arguments are checked while they are mended.
+const MAX_LOOKS: u32 = 200;
+
+/// Most steps to a mended value; a step mends all places with the same fault.
+const MAX_STEPS: u32 = 24;
+
+/// Looks for edits after which the arguments satisfy the schema: mends the first fault that is left, in each way that there is.
+struct Search<'a> {
+    spec: &'a Spec,
+    looks: u32,
+}
+
+impl Search<'_> {
+    /// The mended value and its repairs, last one first.
+    fn mend(&mut self, value: &Value, steps: u32) -> Option<(Value, Vec<Repair>)> {
+        self.looks = self.looks.checked_sub(1)?;
+        let ways = {
+            let mut faults = self
+                .spec
+                .checker()
+                .validator()
+                .iter_errors(value)
+                .peekable();
+            if faults.peek().is_none() {
+                return Some((value.clone(), Vec::new()));
+            }
+            ways::ways(self.spec, value, &faults.collect::<Vec<_>>())
+        };
+        let steps = steps.checked_sub(1)?;
+        ways.into_iter().find_map(|way| {
+            let mut next = value.clone();
+            let done: Vec<Repair> = way
+                .into_iter()
+                .filter_map(|edit| edit.apply(&mut next))
+                .collect();
+            if done.is_empty() {
+                return None;
+            }
+            let (mended, mut repairs) = self.mend(&next, steps)?;
+            repairs.extend(done.into_iter().rev());
+            Some((mended, repairs))
+        })
+    }
 }
