@@ -1,6 +1,6 @@
 //! The API port: its routes, and what all its responses have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,12 +11,14 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::clock::Clock;
+use crate::fault::Plans;
 use crate::host::Host;
 use crate::keep_alive::KeepAlive;
 use crate::log::{Logged, RequestLog};
 use crate::models::{Emission, Model};
 use crate::options::Options;
 use crate::release::Release;
+use crate::rules::Book;
 use crate::{catalog, chat};
 
 /// The whole simulator: shared by all requests of both ports.
@@ -28,6 +30,8 @@ pub struct Sim {
     pub log: Arc<RequestLog>,
     /// What holds for all requests.
     pub settings: Settings,
+    book: Mutex<Book>,
+    plans: Mutex<Plans>,
 }
 
 /// What holds for all requests.
@@ -61,13 +65,25 @@ pub struct Pace {
 }
 
 impl Sim {
-    /// A simulator with these models and an empty log.
-    pub fn new(options: &Options, models: Vec<Model>) -> Self {
+    /// A simulator with these models and rules and an empty log.
+    pub fn new(options: &Options, models: Vec<Model>, book: Book) -> Self {
         Self {
             host: Host::new(models, options.parallel),
             log: Arc::new(RequestLog::new()),
             settings: Settings::new(options),
+            book: Mutex::new(book),
+            plans: Mutex::new(Plans::new(options.seed)),
         }
+    }
+
+    /// The rules.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The faults that are planned.
+    pub fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,47 +3,67 @@
 //! Headers go out with the first token and not before, as with Ollama. A client that hangs up at any point drops the
 //! future or the body that runs then, which frees the slot and is logged by [`Exchange`].
 
+mod compose;
 mod context;
+mod direction;
 mod document;
 mod plan;
 mod reply;
 mod request;
 mod run_options;
+mod stop;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::header;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::app::Sim;
+use crate::connection::Connection;
+use crate::fault::{Kind, wire};
 use crate::host::Served;
 use crate::log::{Exchange, Logged, Opening};
 use crate::refusal::{JSON, Refusal};
 use crate::{access, conversation};
 
+use direction::Direction;
 use document::{End, Head, Said, Shape};
 use plan::{Job, Load, Plan};
 use reply::Reply;
 use request::ChatRequest;
 
 /// Answers one chat.
-pub async fn chat(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
+pub async fn chat(
+    State(sim): State<Arc<Sim>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let arrived = Instant::now();
     let response = match ChatRequest::parse(&body, sim.settings.release) {
-        Ok(request) => respond(&sim, &request, arrived).await,
+        Ok(request) => respond(&sim, &request, connection, &headers, arrived).await,
         Err(refusal) => refuse(sim.log.begin(Opening::default()), refusal),
     };
     (Extension(Logged), response).into_response()
 }
 
-async fn respond(sim: &Sim, request: &ChatRequest, arrived: Instant) -> Response {
-    let planned = access::find(sim, &request.model, access::INFERENCE)
-        .and_then(|served| Ok((served, plan::plan(request, &served.model, &sim.settings)?)));
+async fn respond(
+    sim: &Sim,
+    request: &ChatRequest,
+    connection: Connection,
+    headers: &HeaderMap,
+    arrived: Instant,
+) -> Response {
+    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|served| {
+        let direct = || Direction::of(sim, request, &served.model, headers);
+        let plan = plan::plan(request, &served.model, &sim.settings, direct)?;
+        Ok((served, plan))
+    });
     // Last before the line for a slot: whoever is seen in the log has a place in it.
     let exchange = sim.log.begin(Opening {
         model: request.model.clone(),
@@ -59,7 +79,9 @@ async fn respond(sim: &Sim, request: &ChatRequest, arrived: Instant) -> Response
             served.unload();
             empty(sim, exchange, request, "unload")
         }
-        Ok((served, Plan::Answer(load, job))) => run(served, load, *job, exchange, arrived).await,
+        Ok((served, Plan::Answer(load, job))) => {
+            run(served, load, *job, exchange, connection, arrived).await
+        }
         Err(refusal) => refuse(exchange, refusal),
     }
 }
@@ -69,6 +91,7 @@ async fn run(
     load: Load,
     job: Job,
     exchange: Exchange,
+    connection: Connection,
     arrived: Instant,
 ) -> Response {
     let slot = served.slot().await;
@@ -80,8 +103,15 @@ async fn run(
     if let Some(refusal) = job.refusal() {
         return refuse(exchange, refusal.clone());
     }
+    if job.faults.iter().any(|fault| fault.kind == Kind::Hang) {
+        std::future::pending::<()>().await;
+    }
+    if let Some((status, response)) = wire::instead(&job.faults) {
+        exchange.failed(status.as_u16());
+        return response;
+    }
     let stream = job.stream;
-    let reply = Reply::new(job, exchange, slot, arrived, admitted);
+    let reply = Reply::new(job, exchange, slot, connection, arrived, admitted);
     let (kind, body) = if stream {
         ("application/x-ndjson", reply.into_stream())
     } else {

@@ -155,6 +155,18 @@ impl RequestLog {
         self.lock().records.clear();
     }
 
+    /// Forgets all requests, and counts those that run as the only ones there were.
+    pub fn reset(&self) {
+        let mut inner = self.lock();
+        inner.records.clear();
+        inner.stats = Stats {
+            chat: inner.stats.running,
+            running: inner.stats.running,
+            disconnected: 0,
+            max_running: inner.stats.running,
+        };
+    }
+
     /// The counts at this moment.
     pub fn stats(&self) -> Stats {
         self.lock().stats

@@ -19,6 +19,7 @@ Marks in the last user message change that one answer, any of them together:
   [[sim:tokens=50]]         the answer has exactly so many tokens
   [[sim:reply=some text]]   the answer's text, after \"[SIMULATED <model>] \"
   [[sim:call=name {}]]      a call of this tool with these arguments
+  [[sim:fault=stall:3]]     a fault by its name, here after 3 chunks
   [[sim:fail=500]]          an HTTP error (400 to 599) in place of the first chunk
   [[sim:cut]]               the connection ends in the middle of the answer";
 
@@ -30,7 +31,7 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_LISTEN", default_value = "127.0.0.1:11434")]
     pub listen: SocketAddr,
 
-    /// Address of the control port (/sim/log, /sim/stats); port 0 takes a free one
+    /// Address of the control port (/sim/...); port 0 takes a free one
     #[arg(long, env = "OLLAMA_SIM_CONTROL", default_value = "127.0.0.1:0")]
     pub control: SocketAddr,
 
@@ -58,6 +59,10 @@ pub struct Options {
     /// YAML file with facts of models, in the form of the built-in table (models.yaml)
     #[arg(long, env = "OLLAMA_SIM_MODEL_TABLE", value_name = "PATH")]
     pub model_table: Option<PathBuf>,
+
+    /// YAML file with rules: what is said to which requests
+    #[arg(long, env = "OLLAMA_SIM_RULES", value_name = "PATH")]
+    pub rules: Option<PathBuf>,
 
     /// Whose wordings and rules hold
     #[arg(long, env = "OLLAMA_SIM_VERSION_OF", default_value = "0.33.0")]

@@ -153,6 +153,13 @@ impl Sim {
             .unwrap()
     }
 
+    /// `PUT` of a document to the control port, which must be taken.
+    pub async fn put(&self, path: &str, document: impl Into<reqwest::Body>) {
+        let request = self.client.put(format!("{}{path}", self.control));
+        let response = request.body(document).send().await.unwrap();
+        assert_eq!(response.status(), 204, "{}", response.text().await.unwrap());
+    }
+
     pub async fn control(&self, method: reqwest::Method, path: &str) -> Response {
         self.client
             .request(method, format!("{}{path}", self.control))
