@@ -19,13 +19,16 @@ use crate::models::{Emission, Model};
 use crate::options::Options;
 use crate::release::Release;
 use crate::rules::Book;
+use crate::scheduler::{Limits, Scheduler};
 use crate::{catalog, chat};
 
 /// The whole simulator: shared by all requests of both ports.
 #[derive(Debug)]
 pub struct Sim {
-    /// The models and who uses them.
+    /// The models.
     pub host: Host,
+    /// Which of them are loaded, and who uses them.
+    pub scheduler: Scheduler,
     /// What was asked of the API port.
     pub log: Arc<RequestLog>,
     /// What holds for all requests.
@@ -65,10 +68,16 @@ pub struct Pace {
 }
 
 impl Sim {
-    /// A simulator with these models and rules and an empty log.
+    /// A simulator with these models and rules and an empty log. It needs a runtime.
     pub fn new(options: &Options, models: Vec<Model>, book: Book) -> Self {
         Self {
-            host: Host::new(models, options.parallel),
+            host: Host::new(models),
+            scheduler: Scheduler::start(Limits {
+                parallel: options.parallel,
+                loaded: options.max_loaded,
+                queue: options.max_queue,
+                load: options.load,
+            }),
             log: Arc::new(RequestLog::new()),
             settings: Settings::new(options),
             book: Mutex::new(book),

@@ -40,8 +40,8 @@ pub async fn status(State(sim): State<Arc<Sim>>) -> Response {
 
 /// `GET /api/tags`: all models. Servers from 0.30 on tell capabilities and context lengths here too.
 pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
-    let models = sim.host.served().iter().map(|served| {
-        let model = &served.model;
+    let models = sim.host.models();
+    let models = models.iter().map(|model| {
         let mut tag = json!({
             "name": model.name,
             "model": model.name,
@@ -67,12 +67,11 @@ pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
     document(&json!({"models": models.collect::<Vec<_>>()}))
 }
 
-/// `GET /api/ps`: the models that a chat loaded in the last five minutes.
+/// `GET /api/ps`: the models in memory, the one that stays the longest first.
 pub async fn ps(State(sim): State<Arc<Sim>>) -> Response {
-    let models = sim.host.served().iter().filter_map(|served| {
-        let loaded = served.loaded()?;
-        let model = &served.model;
-        Some(json!({
+    let models = sim.scheduler.loaded().into_iter().map(|loaded| {
+        let model = loaded.model;
+        json!({
             "name": model.name,
             "model": model.name,
             "size": model.size,
@@ -81,7 +80,7 @@ pub async fn ps(State(sim): State<Arc<Sim>>) -> Response {
             "expires_at": loaded.until,
             "size_vram": 0,
             "context_length": loaded.window,
-        }))
+        })
     });
     document(&json!({"models": models.collect::<Vec<_>>()}))
 }
@@ -108,18 +107,18 @@ fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
         .flatten()
         .find(|name| !name.trim().is_empty());
     let name = named.ok_or_else(|| Refusal::bad_request("model is required"))?;
-    let model = &access::find(sim, &name, access::DETAILS)?.model;
+    let model = access::find(sim, &name, access::DETAILS)?;
     let mut description = json!({
         "license": NOTICE,
         "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),
         "parameters": "",
         "template": model.template(),
         "details": model.details(),
-        "model_info": model_info(model),
+        "model_info": model_info(&model),
         "capabilities": model.capabilities,
         "modified_at": MODIFIED_AT,
     });
-    add_remote(&mut description, model);
+    add_remote(&mut description, &model);
     Ok(description)
 }
 

@@ -26,14 +26,14 @@ use tokio::time::Instant;
 use crate::app::Sim;
 use crate::connection::Connection;
 use crate::fault::{Kind, wire};
-use crate::host::Served;
-use crate::log::{Exchange, Logged, Opening};
+use crate::log::{CHAT, Exchange, Logged, Opening};
 use crate::refusal::{JSON, Refusal};
+use crate::scheduler::Slot;
 use crate::{access, conversation};
 
 use direction::Direction;
 use document::{End, Head, Said, Shape};
-use plan::{Job, Load, Plan};
+use plan::{Job, Plan};
 use reply::Reply;
 use request::ChatRequest;
 
@@ -46,8 +46,18 @@ pub async fn chat(
 ) -> Response {
     let arrived = Instant::now();
     let response = match ChatRequest::parse(&body, sim.settings.release) {
-        Ok(request) => respond(&sim, &request, connection, &headers, arrived).await,
-        Err(refusal) => refuse(sim.log.begin(Opening::default()), refusal),
+        Ok(request) => {
+            let body = body.clone();
+            respond(&sim, &request, body, connection, &headers, arrived).await
+        }
+        Err(refusal) => {
+            let opening = Opening {
+                path: CHAT,
+                body,
+                ..Opening::default()
+            };
+            refuse(sim.log.begin(opening), refusal)
+        }
     };
     (Extension(Logged), response).into_response()
 }
@@ -55,47 +65,48 @@ pub async fn chat(
 async fn respond(
     sim: &Sim,
     request: &ChatRequest,
+    body: Bytes,
     connection: Connection,
     headers: &HeaderMap,
     arrived: Instant,
 ) -> Response {
-    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|served| {
-        let direct = || Direction::of(sim, request, &served.model, headers);
-        let plan = plan::plan(request, &served.model, &sim.settings, direct)?;
-        Ok((served, plan))
+    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|model| {
+        let direct = || Direction::of(sim, request, &model, headers);
+        let plan = plan::plan(request, &model, &sim.settings, direct)?;
+        Ok((model, plan))
     });
     // Last before the line for a slot: whoever is seen in the log has a place in it.
     let exchange = sim.log.begin(Opening {
+        path: CHAT,
+        body,
         model: request.model.clone(),
         system: conversation::first(&request.messages, "system").to_owned(),
         prompt: conversation::last(&request.messages, "user").to_owned(),
     });
     match planned {
-        Ok((served, Plan::Load(load))) => {
-            served.load(load.window, load.keep_alive);
-            empty(sim, exchange, request, "load")
-        }
-        Ok((served, Plan::Unload)) => {
-            served.unload();
+        Ok((model, Plan::Load(load))) => match sim.scheduler.load(&model, &load).await {
+            Ok(()) => empty(sim, exchange, request, "load"),
+            Err(refusal) => refuse(exchange, refusal),
+        },
+        Ok((model, Plan::Unload)) => {
+            sim.scheduler.unload(&model);
             empty(sim, exchange, request, "unload")
         }
-        Ok((served, Plan::Answer(load, job))) => {
-            run(served, load, *job, exchange, connection, arrived).await
-        }
+        Ok((model, Plan::Answer(load, job))) => match sim.scheduler.slot(&model, &load).await {
+            Ok(slot) => run(slot, *job, exchange, connection, arrived).await,
+            Err(refusal) => refuse(exchange, refusal),
+        },
         Err(refusal) => refuse(exchange, refusal),
     }
 }
 
 async fn run(
-    served: &Served,
-    load: Load,
+    slot: Slot,
     job: Job,
     exchange: Exchange,
     connection: Connection,
     arrived: Instant,
 ) -> Response {
-    let slot = served.slot().await;
-    served.load(load.window, load.keep_alive);
     let admitted = Instant::now();
     if !job.pace.latency.is_zero() {
         tokio::time::sleep_until(admitted + job.pace.latency).await;

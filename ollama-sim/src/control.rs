@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,8 +17,8 @@ use crate::log::Stats;
 use crate::refusal::{JSON, Refusal};
 use crate::rules::Book;
 
-/// `GET /sim/log` is `{"requests":[Record]}`, the newest last; `DELETE /sim/log` empties it and answers 204;
-/// `GET /sim/stats` is [`Stats`]. `/sim/rules` takes rules (`PUT` in place of those that are there, `POST` after them,
+/// `GET /sim/log` is `{"requests":[Record]}`, the newest last (`GET /sim/log?bodies` with bodies); `DELETE /sim/log` empties it and answers 204;
+/// `GET /sim/stats` is [`Stats`], `GET /sim/metrics` is [`crate::metrics::Report`]. `/sim/rules` takes rules (`PUT` in place of those that are there, `POST` after them,
 /// `DELETE` none) and `/sim/faults` plans of faults in the same way; `GET` shows how they stand. `POST /sim/reset` makes
 /// all new but the models that are loaded: no log, no plans, no
 /// rules, counting and chance from the start.
@@ -26,6 +26,7 @@ pub fn router(sim: Arc<Sim>) -> Router {
     Router::new()
         .route("/sim/log", get(read_log).delete(clear_log))
         .route("/sim/stats", get(stats))
+        .route("/sim/metrics", get(metrics))
         .route(
             "/sim/rules",
             get(read_rules)
@@ -45,9 +46,17 @@ pub fn router(sim: Arc<Sim>) -> Router {
         .with_state(sim)
 }
 
-async fn read_log(State(sim): State<Arc<Sim>>) -> Response {
-    match sim.log.to_json() {
-        Ok(log) => ([(header::CONTENT_TYPE, JSON)], log).into_response(),
+async fn read_log(State(sim): State<Arc<Sim>>, RawQuery(query): RawQuery) -> Response {
+    document(sim.log.to_json(query.as_deref() == Some("bodies")))
+}
+
+async fn metrics(State(sim): State<Arc<Sim>>) -> Response {
+    document(sim.log.metrics(sim.scheduler.counts()))
+}
+
+fn document(written: Result<Vec<u8>, serde_json::Error>) -> Response {
+    match written {
+        Ok(document) => ([(header::CONTENT_TYPE, JSON)], document).into_response(),
         Err(error) => Refusal::internal(error.to_string()).into_response(),
     }
 }
@@ -63,6 +72,7 @@ async fn stats(State(sim): State<Arc<Sim>>) -> Json<Stats> {
 
 async fn reset(State(sim): State<Arc<Sim>>) -> StatusCode {
     sim.log.reset();
+    sim.scheduler.reset_counts();
     *sim.book() = Book::default();
     *sim.plans() = Plans::new(sim.settings.seed);
     StatusCode::NO_CONTENT

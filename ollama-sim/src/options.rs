@@ -47,6 +47,18 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_PARALLEL", default_value_t = 0)]
     pub parallel: usize,
 
+    /// Models in memory at a time; 0 = no limit
+    #[arg(long, env = "OLLAMA_SIM_MAX_LOADED", default_value_t = 0)]
+    pub max_loaded: usize,
+
+    /// Requests that may wait for a model to be loaded, besides the next one; more are refused with 503
+    #[arg(long, env = "OLLAMA_SIM_MAX_QUEUE", default_value_t = 512)]
+    pub max_queue: usize,
+
+    /// How long loading a model takes
+    #[arg(long, env = "OLLAMA_SIM_LOAD", default_value = "0", value_parser = duration)]
+    pub load: Duration,
+
     /// Models to serve in place of those of the built-in table, separated by commas
     #[arg(
         long,
@@ -76,7 +88,7 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_CONTEXT_LENGTH", default_value_t = 4096)]
     pub context_length: u64,
 
-    /// How long a model stays loaded, such as 5m or 0; negative = for ever
+    /// How long a model stays loaded, such as 5m or 0; -1s = for ever
     #[arg(long, env = "OLLAMA_SIM_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
     pub keep_alive: KeepAlive,
 

@@ -36,6 +36,14 @@ impl Refusal {
         }
     }
 
+    /// 503, too many requests wait for a model to be loaded.
+    pub fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: BUSY.to_owned(),
+        }
+    }
+
     /// 404 with the name as the client wrote it.
     pub fn no_model(name: &str) -> Self {
         Self {

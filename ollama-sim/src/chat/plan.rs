@@ -10,6 +10,7 @@ use crate::keep_alive::KeepAlive;
 use crate::models::{Model, Remote};
 use crate::refusal::Refusal;
 use crate::release::Release;
+use crate::scheduler::Load;
 use crate::script::{Ending, Script};
 
 use super::compose::{self, Frame};
@@ -29,17 +30,6 @@ pub enum Plan {
     Unload,
     /// Load it if it is not, and answer.
     Answer(Load, Box<Job>),
-}
-
-/// How the model is to be loaded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Load {
-    /// The window, in tokens.
-    pub window: u64,
-    /// The options that a runner is started with: another value loads the model again.
-    pub runner: Value,
-    /// How long it stays.
-    pub keep_alive: KeepAlive,
 }
 
 /// An answer that is ready to be told.
@@ -178,8 +168,7 @@ fn pace(request: &ChatRequest, model: &Model, settings: &Settings, direction: &D
 
 /// The options that a runner is started with.
 fn runner(request: &ChatRequest, release: Release) -> Value {
-    const OPTIONS: [&str; 7] = [
-        "num_ctx",
+    const OPTIONS: [&str; 6] = [
         "num_batch",
         "num_gpu",
         "main_gpu",

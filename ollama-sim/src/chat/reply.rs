@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::clock::Spans;
 use crate::connection::Connection;
 use crate::fault::{Fault, Kind, wire};
-use crate::host::Slot;
 use crate::log::Exchange;
+use crate::scheduler::Slot;
 use crate::script::{Ending, Step};
 
 use super::document::{End, Head, Metrics, Said};
@@ -160,6 +160,12 @@ impl Reply {
 
     /// Ends the exchange as complete.
     fn complete(self) {
+        let Job {
+            prompt_tokens,
+            script,
+            ..
+        } = &self.job;
+        self.exchange.tokens(*prompt_tokens, script.spoken);
         if self.job.has(Kind::CloseIdle) {
             self.connection.close();
         }

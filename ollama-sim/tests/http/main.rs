@@ -21,6 +21,7 @@ mod format;
 mod pace;
 mod program;
 mod rules;
+mod scheduler;
 mod support;
 mod thinking;
 mod tools;
