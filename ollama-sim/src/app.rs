@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::clock::Clock;
 use crate::fault::Plans;
@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::release::Release;
 use crate::rules::Book;
 use crate::scheduler::{Limits, Scheduler};
-use crate::{catalog, chat};
+use crate::{catalog, chat, embed, openai, store};
 
 /// The whole simulator: shared by all requests of both ports.
 #[derive(Debug)]
@@ -125,6 +125,13 @@ pub fn router(sim: Arc<Sim>) -> Router {
         .route("/api/ps", get(catalog::ps))
         .route("/api/show", post(catalog::show))
         .route("/api/chat", post(chat::chat))
+        .route("/api/generate", post(chat::generate))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embed_one))
+        .route("/api/pull", post(store::pull))
+        .route("/api/delete", delete(store::delete))
+        .route("/v1/chat/completions", post(openai::completions))
+        .route("/v1/models", get(openai::models))
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")

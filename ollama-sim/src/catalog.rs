@@ -154,6 +154,7 @@ fn model_info(model: &Model) -> Map<String, Value> {
     ])
 }
 
-fn document(value: &Value) -> Response {
+/// A document that is sent whole.
+pub fn document(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, JSON)], value.to_string()).into_response()
 }

@@ -1,4 +1,4 @@
-//! `POST /api/chat`: read, check, wait for a slot, wait for the first token, answer.
+//! `POST /api/chat` and `POST /api/generate`: read, check, wait for a slot, wait for the first token, answer.
 //!
 //! Headers go out with the first token and not before, as with Ollama. A client that hangs up at any point drops the
 //! future or the body that runs then, which frees the slot and is logged by [`Exchange`].
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::app::Sim;
 use crate::connection::Connection;
 use crate::fault::{Kind, wire};
-use crate::log::{CHAT, Exchange, Logged, Opening};
+use crate::log::{Exchange, Logged, Opening};
 use crate::refusal::{JSON, Refusal};
 use crate::scheduler::Slot;
 use crate::{access, conversation};
@@ -37,22 +37,45 @@ use plan::{Job, Plan};
 use reply::Reply;
 use request::ChatRequest;
 
-/// Answers one chat.
+pub use run_options::RunOptions;
+
+/// `POST /api/chat`.
 pub async fn chat(
     State(sim): State<Arc<Sim>>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let request = ChatRequest::parse(&body, sim.settings.release);
+    answer(&sim, Shape::Chat, request, body, connection, &headers).await
+}
+
+/// `POST /api/generate`.
+pub async fn generate(
+    State(sim): State<Arc<Sim>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = ChatRequest::parse_prompt(&body, sim.settings.release);
+    answer(&sim, Shape::Generate, request, body, connection, &headers).await
+}
+
+/// Answers one request, if it is one.
+async fn answer(
+    sim: &Sim,
+    shape: Shape,
+    request: Result<ChatRequest, Refusal>,
+    body: Bytes,
+    connection: Connection,
+    headers: &HeaderMap,
+) -> Response {
     let arrived = Instant::now();
-    let response = match ChatRequest::parse(&body, sim.settings.release) {
-        Ok(request) => {
-            let body = body.clone();
-            respond(&sim, &request, body, connection, &headers, arrived).await
-        }
+    let response = match request {
+        Ok(request) => respond(sim, &request, body, connection, headers, arrived).await,
         Err(refusal) => {
             let opening = Opening {
-                path: CHAT,
+                path: shape.path(),
                 body,
                 ..Opening::default()
             };
@@ -77,7 +100,7 @@ async fn respond(
     });
     // Last before the line for a slot: whoever is seen in the log has a place in it.
     let exchange = sim.log.begin(Opening {
-        path: CHAT,
+        path: request.shape.path(),
         body,
         model: request.model.clone(),
         system: conversation::first(&request.messages, "system").to_owned(),
@@ -138,7 +161,7 @@ fn empty(sim: &Sim, exchange: Exchange, request: &ChatRequest, reason: &'static 
         model: &request.model,
         remote: None,
         created_at: &sim.settings.clock.now(),
-        shape: Shape::Chat,
+        shape: request.shape,
     };
     let end = End {
         reason,

@@ -29,6 +29,19 @@ impl Host {
         self.lock().iter().find(|model| model.name == name).cloned()
     }
 
+    /// Serves one more model, unless there is one of its name.
+    pub fn add(&self, model: Model) {
+        let mut models = self.lock();
+        if !models.iter().any(|known| known.name == model.name) {
+            models.push(Arc::new(model));
+        }
+    }
+
+    /// Serves it no more.
+    pub fn remove(&self, name: &str) {
+        self.lock().retain(|model| model.name != name);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Model>>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }

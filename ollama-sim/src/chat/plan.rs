@@ -141,7 +141,7 @@ fn job(
         pace: pace(request, model, settings, &direction),
         clock: settings.clock,
         stream: request.stream,
-        shape: Shape::Chat,
+        shape: request.shape,
         fail: directives.fail.map(|status| Refusal {
             status,
             message: format!("simulated failure with status {}", status.as_u16()),
@@ -195,8 +195,15 @@ fn check_capabilities(request: &ChatRequest, model: &Model) -> Result<(), Refusa
     }
     if !model.can("completion") {
         return Err(Refusal::bad_request(format!(
-            "{:?} does not support chat",
-            request.model
+            "{:?} does not support {}",
+            request.model,
+            request.shape.verb()
+        )));
+    }
+    if request.suffix && !model.can("insert") {
+        return Err(Refusal::bad_request(format!(
+            "{} does not support insert",
+            model.full_name()
         )));
     }
     if !request.tools.is_empty() && !model.can("tools") {

@@ -242,7 +242,9 @@ async fn unknown_paths_and_methods_are_plain_text() {
     let sim = Sim::start(&[]).await;
     let cases = [
         (Method::GET, "/api/nothing", 404, "404 page not found"),
-        (Method::POST, "/api/generate", 404, "404 page not found"),
+        (Method::POST, "/api/generate/", 404, "404 page not found"),
+        (Method::GET, "/api/generate", 405, "405 method not allowed"),
+        (Method::POST, "/api/delete", 405, "405 method not allowed"),
         (Method::GET, "/api/chat", 405, "405 method not allowed"),
         (Method::GET, "/api/show", 405, "405 method not allowed"),
         (Method::POST, "/api/tags", 405, "405 method not allowed"),
