@@ -250,6 +250,7 @@ mod tests {
         for bad in [
             "- {then: [ecco]}",
             "- {when: {usr: x}, then: []}",
+            "- {then: [{latency: soon}]}",
             "{}",
             "- {when: {user: '('}, then: []}",
         ] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use super::Subject;
@@ -42,7 +42,8 @@ pub enum Event {
     /// A fault besides.
     Fault(Fault),
     /// Time to the first token.
-    Latency(String),
+    #[serde(deserialize_with = "span")]
+    Latency(Duration),
     /// Tokens per second.
     TokensPerSecond(f64),
 }
@@ -133,8 +134,7 @@ impl Outcome {
             Event::Error(failure) => self.ending = Some(Ending::Error(failure.refusal())),
             Event::End(end) => self.ending = Some(end.ending()),
             Event::Fault(fault) => self.faults.push(fault.clone()),
-            // A bad span is as good as none: it is checked when the rules are read.
-            Event::Latency(span) => self.latency = options::duration(span).ok(),
+            Event::Latency(span) => self.latency = Some(*span),
             Event::TokensPerSecond(rate) => self.tokens_per_second = Some(*rate),
         }
     }
@@ -237,6 +237,11 @@ fn known(name: &str, subject: Subject<'_>, groups: &Groups) -> Option<String> {
         "tool_name" => Some(results().pop().map_or(String::new(), |(tool, _)| tool)),
         _ => None,
     }
+}
+
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    options::duration(&text).map_err(de::Error::custom)
 }
 
 fn internal() -> u16 {

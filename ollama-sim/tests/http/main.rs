@@ -22,6 +22,7 @@ mod faults;
 mod format;
 mod generate;
 mod pace;
+mod page;
 mod program;
 mod rules;
 mod scheduler;
