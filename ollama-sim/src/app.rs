@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
 use crate::clock::Clock;
@@ -132,14 +132,19 @@ pub fn router(sim: Arc<Sim>) -> Router {
         .route("/api/delete", delete(store::delete))
         .route("/v1/chat/completions", post(openai::completions))
         .route("/v1/models", get(openai::models))
-        .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
+        .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+            plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
         })
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&sim), note))
         .layer(middleware::map_response(mark))
         .with_state(sim)
+}
+
+/// The router of Ollama says no character set.
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response()
 }
 
 /// Marks a response as simulated.

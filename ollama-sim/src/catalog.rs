@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::access;
 use crate::app::Sim;
-use crate::models::Model;
+use crate::models::{Model, canonical};
 use crate::refusal::{JSON, Refusal};
+use crate::release::Release;
 
 /// When every model was "pulled".
 const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
@@ -107,7 +108,13 @@ fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
         .flatten()
         .find(|name| !name.trim().is_empty());
     let name = named.ok_or_else(|| Refusal::bad_request("model is required"))?;
-    let model = access::find(sim, &name, access::DETAILS)?;
+    let model = access::find(sim, &name, access::DETAILS).map_err(|refusal| {
+        // Newer servers name what they looked for.
+        match (refusal.status, sim.settings.release) {
+            (StatusCode::NOT_FOUND, Release::V0_33) => Refusal::no_model(&canonical(&name)),
+            _ => refusal,
+        }
+    })?;
     let mut description = json!({
         "license": NOTICE,
         "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),

@@ -44,6 +44,9 @@ struct Embedded {
 /// `POST /api/embed`.
 pub async fn embed(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
     answer(&sim, "/api/embed", body, |embedded| {
+        if embedded.vectors.is_empty() {
+            return json!({"model": embedded.model, "embeddings": []});
+        }
         json!({
             "model": embedded.model,
             "embeddings": embedded.vectors,
@@ -105,7 +108,14 @@ async fn answer(
 async fn embedded(sim: &Sim, request: Request, exchange: &Exchange) -> Result<Embedded, Refusal> {
     let name = request.model.unwrap_or_default();
     let texts = texts(request.input, request.prompt)?;
-    let model = access::find(sim, &name, access::INFERENCE)?;
+    let model =
+        access::find(sim, &name, access::INFERENCE).map_err(|refusal| match refusal.status {
+            StatusCode::NOT_FOUND if !name.is_empty() => Refusal {
+                message: format!("model {name:?} not found, try pulling it first"),
+                ..refusal
+            },
+            _ => refusal,
+        })?;
     let options = RunOptions::read(
         &request.options.unwrap_or_default(),
         sim.settings.window,
@@ -122,7 +132,7 @@ async fn embedded(sim: &Sim, request: Request, exchange: &Exchange) -> Result<Em
         keep_alive: keep_alive.unwrap_or(sim.settings.keep_alive),
     };
     let _slot = sim.scheduler.slot(&model, &load).await?;
-    if !model.can("embedding") && sim.settings.release == Release::V0_33 {
+    if !texts.is_empty() && !model.can("embedding") && sim.settings.release == Release::V0_33 {
         return Err(Refusal {
             status: StatusCode::NOT_IMPLEMENTED,
             message: "This server does not support embeddings. Start it with `--embeddings`"

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::app::Sim;
+use crate::chat;
 use crate::connection::Connection;
-use crate::{catalog, chat};
+use crate::release::Release;
 
 /// 2026-01-01, when every model was made and every answer given.
 const CREATED: u64 = 1_767_225_600;
@@ -26,7 +27,7 @@ pub async fn models(State(sim): State<Arc<Sim>>) -> Response {
     let models = models.iter().map(|model| {
         json!({"id": model.name, "object": "model", "created": CREATED, "owned_by": "library"})
     });
-    catalog::document(&json!({"object": "list", "data": models.collect::<Vec<_>>()}))
+    document(&json!({"object": "list", "data": models.collect::<Vec<_>>()}))
 }
 
 /// `POST /v1/chat/completions`.
@@ -36,10 +37,16 @@ pub async fn completions(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let release = sim.settings.release;
     let request: Map<String, Value> = match serde_json::from_slice(&body) {
         Ok(request) => request,
-        Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string(), release),
     };
+    let messages = request.get("messages").and_then(Value::as_array);
+    if messages.is_none_or(Vec::is_empty) {
+        let message = "[] is too short - 'messages'";
+        return failure(StatusCode::BAD_REQUEST, message, Release::V0_33);
+    }
     let stream = request
         .get("stream")
         .and_then(Value::as_bool)
@@ -49,15 +56,15 @@ pub async fn completions(
     let status = response.status();
     // A client that is cut off there is cut off here.
     let Ok(told) = to_bytes(std::mem::take(response.body_mut()), LARGEST).await else {
-        return failure(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF");
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, "unexpected EOF", release);
     };
     let answer: Value = serde_json::from_slice(&told).unwrap_or_default();
     let (mut parts, _) = response.into_parts();
     parts.headers.clear();
     let told = match answer.get("error").and_then(Value::as_str) {
-        Some(error) => failure(status, error),
+        Some(error) => failure(status, error, release),
         None if stream => events(&answer),
-        None => catalog::document(&completion(&answer)),
+        None => document(&completion(&answer)),
     };
     // The request is in the log already.
     let mut told = told;
@@ -201,12 +208,23 @@ fn usage(answer: &Value) -> Value {
     json!({"prompt_tokens": prompt, "completion_tokens": eval, "total_tokens": prompt + eval})
 }
 
-fn failure(status: StatusCode, message: &str) -> Response {
+/// Without the character set that documents of `/api` have.
+fn document(value: &Value) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+        .into_response()
+}
+
+fn failure(status: StatusCode, message: &str, release: Release) -> Response {
     let kind = match status {
+        // The older one has other types for requests that it cannot read alone.
+        _ if release == Release::V0_17 => "api_error",
         StatusCode::BAD_REQUEST => "invalid_request_error",
         StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     };
     let error = json!({"error": {"message": message, "type": kind, "param": null, "code": null}});
-    (status, catalog::document(&error)).into_response()
+    (status, document(&error)).into_response()
 }

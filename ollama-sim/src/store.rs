@@ -14,6 +14,7 @@ use crate::app::Sim;
 use crate::catalog;
 use crate::models::{self, Model};
 use crate::refusal::Refusal;
+use crate::release::Release;
 
 /// Progress is told so often for a model.
 const STEPS: u64 = 4;
@@ -28,21 +29,22 @@ struct Named {
 }
 
 impl Named {
-    fn read(body: &[u8]) -> Result<(String, bool), Refusal> {
+    /// The name and whether a stream is wanted. `nameless` is what is said where there is no name.
+    fn read(body: &[u8], nameless: &str) -> Result<(String, bool), Refusal> {
         let named: Self =
             serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error, body))?;
         let names = [named.model, named.name].into_iter().flatten();
         let name = names
             .map(|name| name.trim().to_owned())
             .find(|name| !name.is_empty());
-        let name = name.ok_or_else(|| Refusal::bad_request("invalid model name"))?;
+        let name = name.ok_or_else(|| Refusal::bad_request(nameless))?;
         Ok((name, named.stream.unwrap_or(true)))
     }
 }
 
 /// `POST /api/pull`: any model is there, but for those whose name begins with "missing".
 pub async fn pull(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
-    let (name, stream) = match Named::read(&body) {
+    let (name, stream) = match Named::read(&body, "invalid model name") {
         Ok(named) => named,
         Err(refusal) => return refusal.into_response(),
     };
@@ -68,7 +70,11 @@ pub async fn pull(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
 
 /// `DELETE /api/delete`.
 pub async fn delete(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
-    let (name, _) = match Named::read(&body) {
+    let nameless = match sim.settings.release {
+        Release::V0_17 => "name \"\" is invalid",
+        Release::V0_33 => "model is required",
+    };
+    let (name, _) = match Named::read(&body, nameless) {
         Ok(named) => named,
         Err(refusal) => return refusal.into_response(),
     };

@@ -232,7 +232,7 @@ fn check_images(messages: &[Message], model: &Model, release: Release) -> Result
     }
     let error = json!({"error": {
         "code": 400,
-        "message": "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "message": "Multimodal data provided, but model does not support multimodal requests.",
         "type": "invalid_request_error",
     }});
     Err(Refusal::bad_request(error.to_string()))

@@ -79,6 +79,10 @@ async fn errors_have_the_other_shape() {
     body["model"] = json!("none");
     let error = json!({"message": "model 'none' not found", "type": "not_found_error", "param": null, "code": null});
     assert_eq!(sim.post(PATH, &body).await, (404, json!({"error": error})));
+    body["messages"] = json!([]);
+    let (status, answer) = sim.post(PATH, &body).await;
+    let short = json!("[] is too short - 'messages'");
+    assert_eq!((status, &answer["error"]["message"]), (400, &short));
     let listing = sim
         .client
         .get(format!("{}/v1/models", sim.api))

@@ -69,4 +69,12 @@ async fn a_deleted_model_is_gone() {
     assert_eq!(shown(&sim, "gemma2:2b").await, 404);
     let error = json!({"error": "model 'gemma2:2b' not found"}).to_string();
     assert_eq!(deleted(&sim, "gemma2:2b").await, (404, error));
+    for (release, message) in [
+        ("0.33.0", "model is required"),
+        ("0.17.4", "name \"\" is invalid"),
+    ] {
+        let sim = Sim::start(&["--version-of", release]).await;
+        let error = json!({"error": message}).to_string();
+        assert_eq!(deleted(&sim, "").await, (400, error));
+    }
 }
