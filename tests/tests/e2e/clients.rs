@@ -47,7 +47,7 @@ fn expected() -> Value {
             [400, "registry.ollama.ai/library/gemma2:2b does not support tools"],
             [403, "ollama cloud is disabled: remote model is unavailable"],
             [503, busy],
-            [404, "model 'none' not found"],
+            [404, "model 'none:latest' not found"],
             error,
         ],
     })
