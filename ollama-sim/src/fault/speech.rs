@@ -191,11 +191,11 @@ mod tests {
             ),
             (
                 Dialect::Function,
-                r#"{"function":{"arguments":{"a":1,"b":"x"},"name":"f"},"type":"function"}"#,
+                r#"{"type":"function","function":{"name":"f","arguments":{"a":1,"b":"x"}}}"#,
             ),
             (
                 Dialect::Tagged,
-                "<tool_call>\n{\"arguments\":{\"a\":1,\"b\":\"x\"},\"name\":\"f\"}\n</tool_call>",
+                "<tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1,\"b\":\"x\"}}\n</tool_call>",
             ),
             (Dialect::Pythonic, r#"[f(a=1, b="x")]"#),
         ];

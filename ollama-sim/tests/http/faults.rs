@@ -127,7 +127,7 @@ async fn a_rule_can_make_two_calls_with_one_id_in_a_dialect() {
     .await;
     let text = &sim.whole(&offering("x")).await.1["message"]["content"];
     let tagged =
-        |name| format!("<tool_call>\n{{\"arguments\":{{}},\"name\":\"{name}\"}}\n</tool_call>");
+        |name| format!("<tool_call>\n{{\"name\":\"{name}\",\"arguments\":{{}}}}\n</tool_call>");
     assert_eq!(text, &json!(tagged("a") + &tagged("b")));
 }
 

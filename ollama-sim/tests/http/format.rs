@@ -19,6 +19,11 @@ async fn a_schema_gets_an_instance() {
     let (status, answer) = sim.whole(&body).await;
     let expected = json!({"kind": "rain", "n": 3, "why": "[SIMULATED llama3.2:1b] Oslo?"});
     assert_eq!((status, content(&answer)), (200, expected));
+    let text = answer["message"]["content"].as_str().unwrap();
+    assert!(
+        text.starts_with("{\"kind\":"),
+        "not in the order of the schema: {text}"
+    );
     body["format"] = json!("json");
     let (_, answer) = sim.whole(&body).await;
     assert!(
