@@ -1,10 +1,11 @@
 //! Which model a request may use: names with a suffix, and stubs of models that run elsewhere.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 
 use crate::app::Sim;
-use crate::host::Served;
-use crate::models::{Reference, Source};
+use crate::models::{Model, Reference, Source};
 use crate::refusal::Refusal;
 
 /// What the refusal of a question to a remote model says.
@@ -17,7 +18,7 @@ pub const DETAILS: &str = "remote model details are unavailable";
 /// # Errors
 /// 404 for a name that is not served, or whose suffix says that it runs here when it does not; 403 for a model that
 /// runs elsewhere while that is switched off (`operation` is in its text), 401 for one that nobody is signed in for.
-pub fn find<'a>(sim: &'a Sim, name: &str, operation: &str) -> Result<&'a Served, Refusal> {
+pub fn find(sim: &Sim, name: &str, operation: &str) -> Result<Arc<Model>, Refusal> {
     let reference = Reference::parse(name, sim.settings.release)?;
     if reference.source == Source::Cloud {
         return Err(if sim.settings.cloud {
@@ -29,11 +30,11 @@ pub fn find<'a>(sim: &'a Sim, name: &str, operation: &str) -> Result<&'a Served,
             Refusal::cloud_disabled(operation)
         });
     }
-    let served = sim
+    let model = sim
         .host
         .find(&reference.base)
         .ok_or_else(|| Refusal::no_model(name))?;
-    if served.model.remote.is_some() {
+    if model.remote.is_some() {
         if reference.source == Source::Local {
             return Err(Refusal::no_model(name));
         }
@@ -41,5 +42,5 @@ pub fn find<'a>(sim: &'a Sim, name: &str, operation: &str) -> Result<&'a Served,
             return Err(Refusal::cloud_disabled(operation));
         }
     }
-    Ok(served)
+    Ok(model)
 }

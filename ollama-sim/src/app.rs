@@ -1,33 +1,40 @@
 //! The API port: its routes, and what all its responses have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 
 use crate::clock::Clock;
+use crate::fault::Plans;
 use crate::host::Host;
 use crate::keep_alive::KeepAlive;
 use crate::log::{Logged, RequestLog};
 use crate::models::{Emission, Model};
 use crate::options::Options;
 use crate::release::Release;
-use crate::{catalog, chat};
+use crate::rules::Book;
+use crate::scheduler::{Limits, Scheduler};
+use crate::{catalog, chat, embed, openai, store};
 
 /// The whole simulator: shared by all requests of both ports.
 #[derive(Debug)]
 pub struct Sim {
-    /// The models and who uses them.
+    /// The models.
     pub host: Host,
+    /// Which of them are loaded, and who uses them.
+    pub scheduler: Scheduler,
     /// What was asked of the API port.
     pub log: Arc<RequestLog>,
     /// What holds for all requests.
     pub settings: Settings,
+    book: Mutex<Book>,
+    plans: Mutex<Plans>,
 }
 
 /// What holds for all requests.
@@ -61,13 +68,31 @@ pub struct Pace {
 }
 
 impl Sim {
-    /// A simulator with these models and an empty log.
-    pub fn new(options: &Options, models: Vec<Model>) -> Self {
+    /// A simulator with these models and rules and an empty log. It needs a runtime.
+    pub fn new(options: &Options, models: Vec<Model>, book: Book) -> Self {
         Self {
-            host: Host::new(models, options.parallel),
+            host: Host::new(models),
+            scheduler: Scheduler::start(Limits {
+                parallel: options.parallel,
+                loaded: options.max_loaded,
+                queue: options.max_queue,
+                load: options.load,
+            }),
             log: Arc::new(RequestLog::new()),
             settings: Settings::new(options),
+            book: Mutex::new(book),
+            plans: Mutex::new(Plans::new(options.seed)),
         }
+    }
+
+    /// The rules.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The faults that are planned.
+    pub fn plans(&self) -> MutexGuard<'_, Plans> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,14 +125,26 @@ pub fn router(sim: Arc<Sim>) -> Router {
         .route("/api/ps", get(catalog::ps))
         .route("/api/show", post(catalog::show))
         .route("/api/chat", post(chat::chat))
-        .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
+        .route("/api/generate", post(chat::generate))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embed_one))
+        .route("/api/pull", post(store::pull))
+        .route("/api/delete", delete(store::delete))
+        .route("/v1/chat/completions", post(openai::completions))
+        .route("/v1/models", get(openai::models))
+        .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+            plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
         })
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&sim), note))
         .layer(middleware::map_response(mark))
         .with_state(sim)
+}
+
+/// The router of Ollama says no character set.
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response()
 }
 
 /// Marks a response as simulated.

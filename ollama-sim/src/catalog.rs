@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::access;
 use crate::app::Sim;
-use crate::models::Model;
+use crate::models::{Model, canonical};
 use crate::refusal::{JSON, Refusal};
+use crate::release::Release;
 
 /// When every model was "pulled".
 const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
@@ -40,8 +41,8 @@ pub async fn status(State(sim): State<Arc<Sim>>) -> Response {
 
 /// `GET /api/tags`: all models. Servers from 0.30 on tell capabilities and context lengths here too.
 pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
-    let models = sim.host.served().iter().map(|served| {
-        let model = &served.model;
+    let models = sim.host.models();
+    let models = models.iter().map(|model| {
         let mut tag = json!({
             "name": model.name,
             "model": model.name,
@@ -67,12 +68,11 @@ pub async fn tags(State(sim): State<Arc<Sim>>) -> Response {
     document(&json!({"models": models.collect::<Vec<_>>()}))
 }
 
-/// `GET /api/ps`: the models that a chat loaded in the last five minutes.
+/// `GET /api/ps`: the models in memory, the one that stays the longest first.
 pub async fn ps(State(sim): State<Arc<Sim>>) -> Response {
-    let models = sim.host.served().iter().filter_map(|served| {
-        let loaded = served.loaded()?;
-        let model = &served.model;
-        Some(json!({
+    let models = sim.scheduler.loaded().into_iter().map(|loaded| {
+        let model = loaded.model;
+        json!({
             "name": model.name,
             "model": model.name,
             "size": model.size,
@@ -81,7 +81,7 @@ pub async fn ps(State(sim): State<Arc<Sim>>) -> Response {
             "expires_at": loaded.until,
             "size_vram": 0,
             "context_length": loaded.window,
-        }))
+        })
     });
     document(&json!({"models": models.collect::<Vec<_>>()}))
 }
@@ -108,18 +108,24 @@ fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
         .flatten()
         .find(|name| !name.trim().is_empty());
     let name = named.ok_or_else(|| Refusal::bad_request("model is required"))?;
-    let model = &access::find(sim, &name, access::DETAILS)?.model;
+    let model = access::find(sim, &name, access::DETAILS).map_err(|refusal| {
+        // Newer servers name what they looked for.
+        match (refusal.status, sim.settings.release) {
+            (StatusCode::NOT_FOUND, Release::V0_33) => Refusal::no_model(&canonical(&name)),
+            _ => refusal,
+        }
+    })?;
     let mut description = json!({
         "license": NOTICE,
         "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),
         "parameters": "",
         "template": model.template(),
         "details": model.details(),
-        "model_info": model_info(model),
+        "model_info": model_info(&model),
         "capabilities": model.capabilities,
         "modified_at": MODIFIED_AT,
     });
-    add_remote(&mut description, model);
+    add_remote(&mut description, &model);
     Ok(description)
 }
 
@@ -155,6 +161,7 @@ fn model_info(model: &Model) -> Map<String, Value> {
     ])
 }
 
-fn document(value: &Value) -> Response {
+/// A document that is sent whole.
+pub fn document(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, JSON)], value.to_string()).into_response()
 }

@@ -1,78 +1,135 @@
-//! `POST /api/chat`: read, check, wait for a slot, wait for the first token, answer.
+//! `POST /api/chat` and `POST /api/generate`: read, check, wait for a slot, wait for the first token, answer.
 //!
 //! Headers go out with the first token and not before, as with Ollama. A client that hangs up at any point drops the
 //! future or the body that runs then, which frees the slot and is logged by [`Exchange`].
 
+mod compose;
 mod context;
+mod direction;
 mod document;
 mod plan;
 mod reply;
 mod request;
 mod run_options;
+mod stop;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::header;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::app::Sim;
-use crate::host::Served;
+use crate::connection::Connection;
+use crate::fault::{Kind, wire};
 use crate::log::{Exchange, Logged, Opening};
 use crate::refusal::{JSON, Refusal};
+use crate::scheduler::Slot;
 use crate::{access, conversation};
 
+use direction::Direction;
 use document::{End, Head, Said, Shape};
-use plan::{Job, Load, Plan};
+use plan::{Job, Plan};
 use reply::Reply;
 use request::ChatRequest;
 
-/// Answers one chat.
-pub async fn chat(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
+pub use run_options::RunOptions;
+
+/// `POST /api/chat`.
+pub async fn chat(
+    State(sim): State<Arc<Sim>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = ChatRequest::parse(&body, sim.settings.release);
+    answer(&sim, Shape::Chat, request, body, connection, &headers).await
+}
+
+/// `POST /api/generate`.
+pub async fn generate(
+    State(sim): State<Arc<Sim>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = ChatRequest::parse_prompt(&body, sim.settings.release);
+    answer(&sim, Shape::Generate, request, body, connection, &headers).await
+}
+
+/// Answers one request, if it is one.
+async fn answer(
+    sim: &Sim,
+    shape: Shape,
+    request: Result<ChatRequest, Refusal>,
+    body: Bytes,
+    connection: Connection,
+    headers: &HeaderMap,
+) -> Response {
     let arrived = Instant::now();
-    let response = match ChatRequest::parse(&body, sim.settings.release) {
-        Ok(request) => respond(&sim, &request, arrived).await,
-        Err(refusal) => refuse(sim.log.begin(Opening::default()), refusal),
+    let response = match request {
+        Ok(request) => respond(sim, &request, body, connection, headers, arrived).await,
+        Err(refusal) => {
+            let opening = Opening {
+                path: shape.path(),
+                body,
+                ..Opening::default()
+            };
+            refuse(sim.log.begin(opening), refusal)
+        }
     };
     (Extension(Logged), response).into_response()
 }
 
-async fn respond(sim: &Sim, request: &ChatRequest, arrived: Instant) -> Response {
-    let planned = access::find(sim, &request.model, access::INFERENCE)
-        .and_then(|served| Ok((served, plan::plan(request, &served.model, &sim.settings)?)));
+async fn respond(
+    sim: &Sim,
+    request: &ChatRequest,
+    body: Bytes,
+    connection: Connection,
+    headers: &HeaderMap,
+    arrived: Instant,
+) -> Response {
+    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|model| {
+        let direct = || Direction::of(sim, request, &model, headers);
+        let plan = plan::plan(request, &model, &sim.settings, direct)?;
+        Ok((model, plan))
+    });
     // Last before the line for a slot: whoever is seen in the log has a place in it.
     let exchange = sim.log.begin(Opening {
+        path: request.shape.path(),
+        body,
         model: request.model.clone(),
         system: conversation::first(&request.messages, "system").to_owned(),
         prompt: conversation::last(&request.messages, "user").to_owned(),
     });
     match planned {
-        Ok((served, Plan::Load(load))) => {
-            served.load(load.window, load.keep_alive);
-            empty(sim, exchange, request, "load")
-        }
-        Ok((served, Plan::Unload)) => {
-            served.unload();
+        Ok((model, Plan::Load(load))) => match sim.scheduler.load(&model, &load).await {
+            Ok(()) => empty(sim, exchange, request, "load"),
+            Err(refusal) => refuse(exchange, refusal),
+        },
+        Ok((model, Plan::Unload)) => {
+            sim.scheduler.unload(&model);
             empty(sim, exchange, request, "unload")
         }
-        Ok((served, Plan::Answer(load, job))) => run(served, load, *job, exchange, arrived).await,
+        Ok((model, Plan::Answer(load, job))) => match sim.scheduler.slot(&model, &load).await {
+            Ok(slot) => run(slot, *job, exchange, connection, arrived).await,
+            Err(refusal) => refuse(exchange, refusal),
+        },
         Err(refusal) => refuse(exchange, refusal),
     }
 }
 
 async fn run(
-    served: &Served,
-    load: Load,
+    slot: Slot,
     job: Job,
     exchange: Exchange,
+    connection: Connection,
     arrived: Instant,
 ) -> Response {
-    let slot = served.slot().await;
-    served.load(load.window, load.keep_alive);
     let admitted = Instant::now();
     if !job.pace.latency.is_zero() {
         tokio::time::sleep_until(admitted + job.pace.latency).await;
@@ -80,8 +137,15 @@ async fn run(
     if let Some(refusal) = job.refusal() {
         return refuse(exchange, refusal.clone());
     }
+    if job.faults.iter().any(|fault| fault.kind == Kind::Hang) {
+        std::future::pending::<()>().await;
+    }
+    if let Some((status, response)) = wire::instead(&job.faults) {
+        exchange.failed(status.as_u16());
+        return response;
+    }
     let stream = job.stream;
-    let reply = Reply::new(job, exchange, slot, arrived, admitted);
+    let reply = Reply::new(job, exchange, slot, connection, arrived, admitted);
     let (kind, body) = if stream {
         ("application/x-ndjson", reply.into_stream())
     } else {
@@ -97,7 +161,7 @@ fn empty(sim: &Sim, exchange: Exchange, request: &ChatRequest, reason: &'static 
         model: &request.model,
         remote: None,
         created_at: &sim.settings.clock.now(),
-        shape: Shape::Chat,
+        shape: request.shape,
     };
     let end = End {
         reason,

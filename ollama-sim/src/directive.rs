@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::fault::Fault;
 use crate::options;
 use crate::refusal::Refusal;
 
@@ -26,6 +27,8 @@ pub struct Directives {
     pub reply: Option<String>,
     /// `[[sim:call=name {"argument": 1}]]`: a call of this tool, offered or not. It cannot hold `]]`.
     pub call: Option<Call>,
+    /// `[[sim:fault=stall:3]]`: something that goes wrong, by its name and the number of chunks before it.
+    pub fault: Option<Fault>,
     /// `[[sim:fail=500]]`: after the latency, an HTTP error with this status (400 to 599).
     pub fail: Option<StatusCode>,
     /// `[[sim:cut]]`: the connection is closed after half of the answer, without `done`.
@@ -74,12 +77,15 @@ impl Directives {
             ("tokens", value) => self.tokens = Some(tokens(mark, value)?),
             ("reply", value) => self.reply = Some(value.to_owned()),
             ("call", value) => self.call = Some(call(mark, value)?),
+            ("fault", value) => {
+                self.fault = Some(Fault::read(value).map_err(|error| refuse(mark, error))?)
+            }
             ("fail", value) => self.fail = Some(status(mark, value)?),
             ("cut", "") => self.cut = true,
             _ => {
                 return Err(refuse(
                     mark,
-                    "is unknown; there are latency, tps, tokens, reply, call, fail and cut",
+                    "is unknown; there are latency, tps, tokens, reply, call, fault, fail and cut",
                 ));
             }
         }
@@ -122,11 +128,12 @@ fn refuse(mark: &str, why: impl std::fmt::Display) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Kind;
 
     #[test]
     fn all_marks_are_taken_out_together() {
         let message = "a [[sim:latency=1s]][[sim:tps=0.5]]b[[sim:tokens=7]] \
-                       [[sim:reply=x = [y]\n.]][[sim:call=f {\"a\": [1]}]][[sim:fail=503]][[sim:cut]]c [[x]]";
+                       [[sim:reply=x = [y]\n.]][[sim:call=f {\"a\": [1]}]][[sim:fault=stall:3]][[sim:fail=503]][[sim:cut]]c [[x]]";
         let expected = Directives {
             latency: Some(Duration::from_secs(1)),
             tokens_per_second: Some(0.5),
@@ -135,6 +142,10 @@ mod tests {
             call: Some(Call {
                 name: "f".to_owned(),
                 arguments: json!({"a": [1]}),
+            }),
+            fault: Some(Fault {
+                after: Some(3),
+                ..Fault::from(Kind::Stall)
             }),
             fail: Some(StatusCode::SERVICE_UNAVAILABLE),
             cut: true,
@@ -161,7 +172,7 @@ mod tests {
         ];
         let expected = [
             r#"ollama-sim: directive "cut" is not closed by ]]"#,
-            r#"ollama-sim: directive "cut=1" is unknown; there are latency, tps, tokens, reply, call, fail and cut"#,
+            r#"ollama-sim: directive "cut=1" is unknown; there are latency, tps, tokens, reply, call, fault, fail and cut"#,
             r#"ollama-sim: directive "tokens=0" must be 1 to 1000000"#,
             r#"ollama-sim: directive "tokens=x" invalid digit found in string"#,
             r#"ollama-sim: directive "fail=200" must be 400 to 599"#,

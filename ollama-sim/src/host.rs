@@ -1,102 +1,48 @@
-//! The served models with their state: free slots, and whether they are loaded.
+//! The models that are served. Which of them are loaded is the scheduler's.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::keep_alive::KeepAlive;
 use crate::models::{self, Model};
 
-/// All served models.
+/// All served models, in the order they were named.
 #[derive(Debug)]
 pub struct Host {
-    served: Vec<Served>,
-}
-
-/// One served model.
-#[derive(Debug)]
-pub struct Served {
-    /// The facts about it.
-    pub model: Model,
-    slots: Option<Arc<Semaphore>>,
-    loaded: Mutex<Option<Loaded>>,
-}
-
-/// A model in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loaded {
-    /// When it will be unloaded unless it is used again.
-    pub until: Timestamp,
-    /// The window it was loaded with, in tokens.
-    pub window: u64,
-}
-
-/// The right to be answered; the next in line has it when this is dropped.
-#[derive(Debug)]
-#[must_use = "dropping it lets the next request in"]
-pub struct Slot {
-    _permit: Option<OwnedSemaphorePermit>,
+    models: Mutex<Vec<Arc<Model>>>,
 }
 
 impl Host {
-    /// Serves these models, each with `parallel` slots (0: no limit).
-    pub fn new(models: Vec<Model>, parallel: usize) -> Self {
-        let served = models.into_iter().map(|model| Served {
-            model,
-            slots: (parallel > 0)
-                .then(|| Arc::new(Semaphore::new(parallel.min(Semaphore::MAX_PERMITS)))),
-            loaded: Mutex::new(None),
-        });
+    /// Serves these models.
+    pub fn new(models: Vec<Model>) -> Self {
         Self {
-            served: served.collect(),
+            models: Mutex::new(models.into_iter().map(Arc::new).collect()),
         }
     }
 
-    /// All models, in the order they were named.
-    pub fn served(&self) -> &[Served] {
-        &self.served
+    /// All models.
+    pub fn models(&self) -> Vec<Arc<Model>> {
+        self.lock().clone()
     }
 
     /// The model of this name, in any spelling that [`models::canonical`] knows.
-    pub fn find(&self, name: &str) -> Option<&Served> {
+    pub fn find(&self, name: &str) -> Option<Arc<Model>> {
         let name = models::canonical(name);
-        self.served.iter().find(|served| served.model.name == name)
-    }
-}
-
-impl Served {
-    /// Waits, in order of arrival and without a bound, for one of the model's slots.
-    pub async fn slot(&self) -> Slot {
-        let permit = match &self.slots {
-            // The semaphore is never closed, which would be the one error.
-            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
-            None => None,
-        };
-        Slot { _permit: permit }
+        self.lock().iter().find(|model| model.name == name).cloned()
     }
 
-    /// Loads the model, or keeps it loaded for so long again.
-    pub fn load(&self, window: u64, keep_alive: KeepAlive) {
-        let until = match keep_alive {
-            KeepAlive::For(span) => Timestamp::now()
-                .saturating_add(SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX)),
-            KeepAlive::Forever => Ok(Timestamp::MAX),
-        };
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Loaded {
-            until: until.unwrap_or(Timestamp::MAX),
-            window,
-        });
+    /// Serves one more model, unless there is one of its name.
+    pub fn add(&self, model: Model) {
+        let mut models = self.lock();
+        if !models.iter().any(|known| known.name == model.name) {
+            models.push(Arc::new(model));
+        }
     }
 
-    /// Unloads the model.
-    pub fn unload(&self) {
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Serves it no more.
+    pub fn remove(&self, name: &str) {
+        self.lock().retain(|model| model.name != name);
     }
 
-    /// Whether and how the model is loaded at this moment.
-    pub fn loaded(&self) -> Option<Loaded> {
-        let loaded = *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.filter(|loaded| loaded.until > Timestamp::now())
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Model>>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

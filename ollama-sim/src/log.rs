@@ -4,11 +4,21 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::metrics::Metrics;
+use crate::scheduler::Counts;
+
+/// The endpoint whose requests [`Stats`] counts.
+pub const CHAT: &str = "/api/chat";
 
 /// The log holds this many requests; older ones fall out.
 const CAPACITY: usize = 100_000;
+/// Of so many of the newest requests the bodies are kept.
+const BODIES: usize = 2000;
 
 /// One request, as `GET /sim/log` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +48,11 @@ pub struct Record {
     pub ended_ms: Option<u64>,
     /// Documents sent of a chat: lines of a stream (the one with `done` counts), or 1.
     pub chunks: u64,
+    /// The document that the client sent, where it is asked for and still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    #[serde(skip)]
+    bytes: Bytes,
 }
 
 /// How a request stands.
@@ -67,15 +82,19 @@ pub struct Stats {
     pub max_running: u64,
 }
 
-/// What is known of a chat when it comes in.
+/// What is known of a request when it comes in.
 #[derive(Debug, Default)]
 pub struct Opening {
+    /// The endpoint.
+    pub path: &'static str,
     /// See [`Record::model`].
     pub model: String,
     /// See [`Record::system`]; cut to length here.
     pub system: String,
     /// See [`Record::prompt`]; cut to length here.
     pub prompt: String,
+    /// The body as it came.
+    pub body: Bytes,
 }
 
 /// Put into the extensions of a response whose request is in the log already.
@@ -95,6 +114,7 @@ struct Inner {
     /// Ids are consecutive, so that a record is found by its distance from the first.
     records: VecDeque<Record>,
     stats: Stats,
+    metrics: Metrics,
 }
 
 /// A chat in the log, held for as long as it runs. Dropped before [`Exchange::end`] it logs that the client hung up:
@@ -104,6 +124,9 @@ struct Inner {
 pub struct Exchange {
     log: Arc<RequestLog>,
     id: u64,
+    path: &'static str,
+    model: String,
+    begun: Instant,
     ended: bool,
 }
 
@@ -116,6 +139,7 @@ impl RequestLog {
                 next_id: 1,
                 records: VecDeque::new(),
                 stats: Stats::default(),
+                metrics: Metrics::default(),
             }),
         }
     }
@@ -129,6 +153,7 @@ impl RequestLog {
             RequestState::Failed
         };
         let mut inner = self.lock();
+        inner.metrics.count(&path, "", status);
         let record = inner.push(method, path, Opening::default(), now);
         (record.state, record.status, record.ended_ms) = (state, status, Some(now));
     }
@@ -137,15 +162,20 @@ impl RequestLog {
     pub fn begin(self: &Arc<Self>, opening: Opening) -> Exchange {
         let now = self.now();
         let mut inner = self.lock();
-        inner.stats.chat += 1;
+        inner.stats.chat += u64::from(opening.path == CHAT);
+        inner.metrics.begin(&opening.model);
         inner.stats.running += 1;
         inner.stats.max_running = inner.stats.max_running.max(inner.stats.running);
+        let (path, model) = (opening.path, opening.model.clone());
         let id = inner
-            .push("POST".to_owned(), "/api/chat".to_owned(), opening, now)
+            .push("POST".to_owned(), path.to_owned(), opening, now)
             .id;
         Exchange {
             log: Arc::clone(self),
             id,
+            path,
+            model,
+            begun: Instant::now(),
             ended: false,
         }
     }
@@ -155,23 +185,52 @@ impl RequestLog {
         self.lock().records.clear();
     }
 
+    /// Forgets all requests, and counts those that run as the only ones there were.
+    pub fn reset(&self) {
+        let mut inner = self.lock();
+        inner.records.clear();
+        inner.metrics.reset();
+        inner.stats = Stats {
+            chat: inner.stats.running,
+            running: inner.stats.running,
+            disconnected: 0,
+            max_running: inner.stats.running,
+        };
+    }
+
     /// The counts at this moment.
     pub fn stats(&self) -> Stats {
         self.lock().stats
     }
 
-    /// The whole log as `{"requests":[Record]}`.
+    /// The counts of everything, with those of the scheduler.
     ///
     /// # Errors
     /// None is known.
-    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub fn metrics(&self, scheduler: Counts) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.lock().metrics.report(scheduler))
+    }
+
+    /// The whole log as `{"requests":[Record]}`, with the bodies of the newest requests if they are wanted.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn to_json(&self, bodies: bool) -> Result<Vec<u8>, serde_json::Error> {
         #[derive(Serialize)]
         struct Requests<'a> {
             requests: &'a VecDeque<Record>,
         }
-        let inner = self.lock();
+        if !bodies {
+            return serde_json::to_vec(&Requests {
+                requests: &self.lock().records,
+            });
+        }
+        let mut requests = self.lock().records.clone();
+        for record in &mut requests {
+            record.body = serde_json::from_slice(&record.bytes).ok();
+        }
         serde_json::to_vec(&Requests {
-            requests: &inner.records,
+            requests: &requests,
         })
     }
 
@@ -199,10 +258,16 @@ impl Inner {
             started_ms: now,
             ended_ms: None,
             chunks: 0,
+            body: None,
+            bytes: opening.body,
         };
         self.next_id += 1;
         if self.records.len() >= CAPACITY {
             self.records.pop_front();
+        }
+        let old = self.records.len().checked_sub(BODIES);
+        if let Some(old) = old.and_then(|place| self.records.get_mut(place)) {
+            old.bytes = Bytes::new();
         }
         self.records.push_back_mut(record)
     }
@@ -218,10 +283,21 @@ impl Inner {
 impl Exchange {
     /// Logs that `chunks` more documents are on their way under status 200.
     pub fn sent(&self, chunks: u64) {
-        if let Some(record) = self.log.lock().record(self.id) {
+        let mut inner = self.log.lock();
+        let mut first = false;
+        if let Some(record) = inner.record(self.id) {
+            first = record.status == 0;
             record.status = 200;
             record.chunks += chunks;
         }
+        if first {
+            inner.metrics.first_token(self.begun.elapsed());
+        }
+    }
+
+    /// Counts the tokens of the answer.
+    pub fn tokens(&self, prompt: u64, eval: usize) {
+        self.log.lock().metrics.tokens(prompt, eval);
     }
 
     /// Logs the end of a chat that is answered in full.
@@ -243,12 +319,16 @@ impl Exchange {
         let now = self.log.now();
         let mut inner = self.log.lock();
         inner.stats.running -= 1;
-        inner.stats.disconnected += u64::from(state == RequestState::Disconnected);
+        let left = state == RequestState::Disconnected;
+        inner.stats.disconnected += u64::from(left);
+        let mut sent = status.unwrap_or(0);
         if let Some(record) = inner.record(self.id) {
             record.state = state;
             record.ended_ms = Some(now);
             record.status = status.unwrap_or(record.status);
+            sent = record.status;
         }
+        inner.metrics.end(self.path, &self.model, sent, left);
     }
 }
 
@@ -272,6 +352,13 @@ fn start_of(text: &str, count: usize) -> &str {
 mod tests {
     use super::*;
 
+    fn opening() -> Opening {
+        Opening {
+            path: CHAT,
+            ..Opening::default()
+        }
+    }
+
     fn summary(log: &RequestLog) -> Vec<(u64, RequestState, u16, u64, bool)> {
         let inner = log.lock();
         let records = inner.records.iter();
@@ -283,10 +370,10 @@ mod tests {
     #[test]
     fn every_end_of_a_chat_is_logged() {
         let log = Arc::new(RequestLog::new());
-        let done = log.begin(Opening::default());
-        let failed = log.begin(Opening::default());
-        let left = log.begin(Opening::default());
-        let running = log.begin(Opening::default());
+        let done = log.begin(opening());
+        let failed = log.begin(opening());
+        let left = log.begin(opening());
+        let running = log.begin(opening());
         log.note("GET".to_owned(), "/".to_owned(), 200);
         log.note("GET".to_owned(), "/x".to_owned(), 404);
         done.sent(3);
@@ -325,9 +412,9 @@ mod tests {
     #[test]
     fn a_cleared_log_goes_on_counting() {
         let log = Arc::new(RequestLog::new());
-        let before = log.begin(Opening::default());
+        let before = log.begin(opening());
         log.clear();
-        let after = log.begin(Opening::default());
+        let after = log.begin(opening());
         before.sent(7);
         before.done();
         after.sent(1);

@@ -85,7 +85,7 @@ pub enum Emission {
 /// # Errors
 /// No list of models, or an unknown field.
 pub fn table(yaml: &str) -> Result<Vec<Model>, String> {
-    let mut models: Vec<Model> = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+    let mut models: Vec<Model> = crate::document::read(yaml)?;
     for model in &mut models {
         model.name = canonical(&model.name);
     }

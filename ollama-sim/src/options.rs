@@ -19,6 +19,7 @@ Marks in the last user message change that one answer, any of them together:
   [[sim:tokens=50]]         the answer has exactly so many tokens
   [[sim:reply=some text]]   the answer's text, after \"[SIMULATED <model>] \"
   [[sim:call=name {}]]      a call of this tool with these arguments
+  [[sim:fault=stall:3]]     a fault by its name, here after 3 chunks
   [[sim:fail=500]]          an HTTP error (400 to 599) in place of the first chunk
   [[sim:cut]]               the connection ends in the middle of the answer";
 
@@ -30,7 +31,7 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_LISTEN", default_value = "127.0.0.1:11434")]
     pub listen: SocketAddr,
 
-    /// Address of the control port (/sim/log, /sim/stats); port 0 takes a free one
+    /// Address of the control port (/sim/...); port 0 takes a free one
     #[arg(long, env = "OLLAMA_SIM_CONTROL", default_value = "127.0.0.1:0")]
     pub control: SocketAddr,
 
@@ -46,6 +47,18 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_PARALLEL", default_value_t = 0)]
     pub parallel: usize,
 
+    /// Models in memory at a time; 0 = no limit
+    #[arg(long, env = "OLLAMA_SIM_MAX_LOADED", default_value_t = 0)]
+    pub max_loaded: usize,
+
+    /// Requests that may wait for a model to be loaded, besides the next one; more are refused with 503
+    #[arg(long, env = "OLLAMA_SIM_MAX_QUEUE", default_value_t = 512)]
+    pub max_queue: usize,
+
+    /// How long loading a model takes
+    #[arg(long, env = "OLLAMA_SIM_LOAD", default_value = "0", value_parser = duration)]
+    pub load: Duration,
+
     /// Models to serve in place of those of the built-in table, separated by commas
     #[arg(
         long,
@@ -59,6 +72,10 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_MODEL_TABLE", value_name = "PATH")]
     pub model_table: Option<PathBuf>,
 
+    /// YAML file with rules: what is said to which requests
+    #[arg(long, env = "OLLAMA_SIM_RULES", value_name = "PATH")]
+    pub rules: Option<PathBuf>,
+
     /// Whose wordings and rules hold
     #[arg(long, env = "OLLAMA_SIM_VERSION_OF", default_value = "0.33.0")]
     pub version_of: Release,
@@ -71,7 +88,7 @@ pub struct Options {
     #[arg(long, env = "OLLAMA_SIM_CONTEXT_LENGTH", default_value_t = 4096)]
     pub context_length: u64,
 
-    /// How long a model stays loaded, such as 5m or 0; negative = for ever
+    /// How long a model stays loaded, such as 5m or 0; -1s = for ever
     #[arg(long, env = "OLLAMA_SIM_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
     pub keep_alive: KeepAlive,
 

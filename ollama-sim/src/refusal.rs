@@ -7,6 +7,9 @@ use serde_json::json;
 /// The content type of every JSON document that Ollama sends whole.
 pub const JSON: &str = "application/json; charset=utf-8";
 
+/// The text of a 503, with the two blanks that Ollama has in it.
+pub const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
+
 /// An error response. The text is Ollama's own wording where clients classify by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -30,6 +33,14 @@ impl Refusal {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             message: message.into(),
+        }
+    }
+
+    /// 503, too many requests wait for a model to be loaded.
+    pub fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: BUSY.to_owned(),
         }
     }
 

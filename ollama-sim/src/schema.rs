@@ -160,7 +160,12 @@ fn kind(fields: &Map<String, Value>) -> &str {
             let mut names = names.iter().filter_map(Value::as_str);
             names.find(|name| *name != "null").unwrap_or("null")
         }
-        _ if fields.contains_key("properties") || fields.is_empty() => "object",
+        _ if fields.contains_key("properties")
+            || fields.contains_key("required")
+            || fields.is_empty() =>
+        {
+            "object"
+        }
         _ if fields.contains_key("items") => "array",
         _ => "string",
     }

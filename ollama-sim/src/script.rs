@@ -83,7 +83,6 @@ pub enum Ending {
     /// With an error: a status if nothing was sent before, else a last line.
     Error(Refusal),
     /// Without a word, as if all was said.
-    #[expect(dead_code, reason = "said by faults only")]
     Missing,
 }
 
@@ -125,6 +124,29 @@ impl Script {
             place -= part.steps();
         }
         None
+    }
+
+    /// Leaves out what comes after so many chunks, but for the end.
+    pub fn shorten(&mut self, steps: usize) {
+        let mut left = steps;
+        self.parts.retain_mut(|part| {
+            let kept = part.steps().min(left);
+            left -= kept;
+            if let Part::Text(tokens) | Part::Thinking(tokens) = part {
+                *tokens = tokens.clone().resized(kept);
+            }
+            kept > 0
+        });
+    }
+
+    /// Changes every call.
+    pub fn each_call(&mut self, mut change: impl FnMut(&mut Call)) {
+        for part in &mut self.parts {
+            if let Part::Calls(calls) = part {
+                calls.iter_mut().for_each(&mut change);
+            }
+        }
+        self.calls.iter_mut().for_each(change);
     }
 
     /// All the text, as an answer in one document has it.

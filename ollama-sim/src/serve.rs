@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{self, Sim};
+use crate::connection::{Connection, Connections};
 use crate::control;
 use crate::models::{self, Model};
 use crate::options::Options;
+use crate::rules::Book;
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,14 @@ pub enum Error {
     /// The table of models cannot be read.
     #[error("cannot read the table of models: {0}")]
     Models(String),
+    /// The rules cannot be read.
+    #[error("cannot read the rules {}: {reason}", path.display())]
+    Rules {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Signals cannot be received, or a server ended by itself.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -49,7 +58,9 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen { .. } => ExitCode::from(3),
-            Self::PortsFile { .. } | Self::Models(_) | Self::Io(_) => ExitCode::FAILURE,
+            Self::PortsFile { .. } | Self::Models(_) | Self::Rules { .. } | Self::Io(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -62,6 +73,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let models = models(&options)?;
+    let book = book(options.rules.as_deref())?;
     let (main, main_address) = open(options.listen).await?;
     let (side, side_address) = open(options.control).await?;
     if let Some(path) = &options.ports_file {
@@ -74,7 +86,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         "SIMULATED Ollama on http://{main_address}, control on http://{side_address}"
     ));
 
-    let sim = Arc::new(Sim::new(&options, models));
+    let sim = Arc::new(Sim::new(&options, models, book));
     tokio::select! {
         ended = serve(main, app::router(Arc::clone(&sim))) => ended?,
         ended = serve(side, control::router(sim)) => ended?,
@@ -98,6 +110,19 @@ fn models(options: &Options) -> Result<Vec<Model>, Error> {
     models::chosen(&options.models, extra).map_err(Error::Models)
 }
 
+fn book(path: Option<&Path>) -> Result<Book, Error> {
+    let mut book = Book::default();
+    if let Some(path) = path {
+        let failed = |reason| Error::Rules {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        book.add(&text).map_err(failed)?;
+    }
+    Ok(book)
+}
+
 async fn open(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |source| Error::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -106,10 +131,8 @@ async fn open(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
 }
 
 async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    // Without this a small chunk may wait 40 ms for the acknowledgement of the one before it. It fails only for a
-    // connection that is already gone.
-    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap_or_default());
-    axum::serve(listener, router).await
+    let router = router.into_make_service_with_connect_info::<Connection>();
+    axum::serve(Connections(listener), router).await
 }
 
 /// Writes beside the file and renames, so that a reader sees all of it or none.

@@ -1,7 +1,5 @@
 //! What happens to prompts that are longer than the window.
 
-use serde_json::json;
-
 use crate::conversation::Message;
 use crate::models::Emission;
 use crate::refusal::Refusal;
@@ -83,18 +81,11 @@ pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Re
     }
 }
 
-/// The document of the runner, which the server passes on as a string in `error`.
+/// The document of the runner, which the server passes on as a string in `error`; its fields in this order.
 fn too_long(prompt: u64, window: u64) -> Refusal {
-    let error = json!({"error": {
-        "code": 400,
-        "message": format!(
-            "request ({prompt} tokens) exceeds the available context size ({window} tokens), try increasing it"
-        ),
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": prompt,
-        "n_ctx": window,
-    }});
-    Refusal::bad_request(error.to_string())
+    Refusal::bad_request(format!(
+        r#"{{"error":{{"code":400,"message":"request ({prompt} tokens) exceeds the available context size ({window} tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":{prompt},"n_ctx":{window}}}}}"#
+    ))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Spans;
+use crate::log::CHAT;
 use crate::models::Remote;
 use crate::script::Call;
 
@@ -14,8 +15,25 @@ pub enum Shape {
     /// `/api/chat`: a `message`.
     Chat,
     /// `/api/generate`: a `response`.
-    #[expect(dead_code, reason = "the endpoint is not there yet")]
     Generate,
+}
+
+impl Shape {
+    /// The endpoint.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Chat => CHAT,
+            Self::Generate => "/api/generate",
+        }
+    }
+
+    /// What models are asked for there.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Generate => "generate",
+        }
+    }
 }
 
 /// What every document of an answer begins with.

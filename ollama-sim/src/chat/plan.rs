@@ -5,18 +5,21 @@ use serde_json::{Value, json};
 use crate::app::{Pace, Settings};
 use crate::clock::Clock;
 use crate::conversation::Message;
-use crate::default::{self, Question};
+use crate::fault::Fault;
 use crate::keep_alive::KeepAlive;
-use crate::models::{Emission, Model, Remote};
+use crate::models::{Model, Remote};
 use crate::refusal::Refusal;
 use crate::release::Release;
-use crate::script::{Ending, Ids, Rules, Say, Script};
-use crate::{answer, directive};
+use crate::scheduler::Load;
+use crate::script::{Ending, Script};
 
+use super::compose::{self, Frame};
 use super::context::{self, Window};
+use super::direction::Direction;
 use super::document::Shape;
 use super::request::{ChatRequest, Think};
 use super::run_options::RunOptions;
+use super::stop::Stop;
 
 /// What a sound request leads to.
 #[derive(Debug)]
@@ -27,17 +30,6 @@ pub enum Plan {
     Unload,
     /// Load it if it is not, and answer.
     Answer(Load, Box<Job>),
-}
-
-/// How the model is to be loaded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Load {
-    /// The window, in tokens.
-    pub window: u64,
-    /// The options that a runner is started with: another value loads the model again.
-    pub runner: Value,
-    /// How long it stays.
-    pub keep_alive: KeepAlive,
 }
 
 /// An answer that is ready to be told.
@@ -61,8 +53,10 @@ pub struct Job {
     pub shape: Shape,
     /// The error that comes in its place.
     pub fail: Option<Refusal>,
-    /// Whether the connection is closed half-way.
-    pub cut: bool,
+    /// Where it stops in the middle.
+    pub stop: Option<Stop>,
+    /// What else goes wrong.
+    pub faults: Vec<Fault>,
 }
 
 impl Job {
@@ -81,9 +75,16 @@ impl Job {
 
 /// Checks the request against the model and composes the answer.
 ///
+/// Rules and plans are asked by `direct` when everything else is sound.
+///
 /// # Errors
 /// 400 for what the model cannot do or cannot hold, 500 for bad options and formats.
-pub fn plan(request: &ChatRequest, model: &Model, settings: &Settings) -> Result<Plan, Refusal> {
+pub fn plan(
+    request: &ChatRequest,
+    model: &Model,
+    settings: &Settings,
+    direct: impl FnOnce() -> Direction,
+) -> Result<Plan, Refusal> {
     let keep_alive = request.keep_alive.unwrap_or(settings.keep_alive);
     if request.messages.is_empty() && request.keep_alive.is_some_and(KeepAlive::is_zero) {
         return Ok(Plan::Unload);
@@ -101,7 +102,7 @@ pub fn plan(request: &ChatRequest, model: &Model, settings: &Settings) -> Result
     check_think(request, settings.release)?;
     check_format(&request.format)?;
     check_images(&request.messages, model, settings.release)?;
-    let job = job(request, model, settings, options)?;
+    let job = job(request, model, settings, options, direct())?;
     Ok(Plan::Answer(load, Box::new(job)))
 }
 
@@ -110,90 +111,64 @@ fn job(
     model: &Model,
     settings: &Settings,
     options: RunOptions,
+    mut direction: Direction,
 ) -> Result<Job, Refusal> {
     let emission = settings
         .release
         .emission(settings.emission.or(model.emission));
-    let fit = context::fit(
-        &request.messages,
-        request.tool_bytes,
-        Window {
-            size: options.window,
-            truncate: request.truncate,
-            shift: request.shift,
-            release: settings.release,
-            emission,
-        },
-    )?;
-    let directives = &request.directives;
-    let says = says(request, model, emission);
-    let rules = Rules {
+    let window = Window {
+        size: options.window,
+        truncate: request.truncate,
+        shift: request.shift,
+        release: settings.release,
+        emission,
+    };
+    let fit = context::fit(&request.messages, request.tool_bytes, window)?;
+    let frame = Frame {
         emission,
         limit: if fit.full { Some(1) } else { options.limit },
-        length: directives.tokens,
-        ids: Ids::of(&identity(request, settings.seed)),
+        window: options.window,
+        seed: settings.seed,
     };
-    let pace = Pace {
-        tokens_per_second: model
-            .tokens_per_second
-            .unwrap_or(settings.pace.tokens_per_second),
-        ..settings.pace
-    };
-    let fail = directives.fail.map(|status| Refusal {
-        status,
-        message: format!("simulated failure with status {}", status.as_u16()),
-    });
+    let script = compose::script(request, model, &mut direction, frame);
+    let directives = &request.directives;
     Ok(Job {
         model: request.model.clone(),
         remote: model.remote.clone(),
-        script: Script::new(says, &rules),
+        stop: Stop::of(directives.cut, &direction.faults, script.steps()),
+        script,
         prompt_tokens: fit.prompt,
-        pace: Pace {
-            latency: directives.latency.unwrap_or(pace.latency),
-            tokens_per_second: directives
-                .tokens_per_second
-                .unwrap_or(pace.tokens_per_second),
-        },
+        pace: pace(request, model, settings, &direction),
         clock: settings.clock,
         stream: request.stream,
-        shape: Shape::Chat,
-        fail,
-        cut: directives.cut,
+        shape: request.shape,
+        fail: directives.fail.map(|status| Refusal {
+            status,
+            message: format!("simulated failure with status {}", status.as_u16()),
+        }),
+        faults: direction.faults,
     })
 }
 
-/// What the model says: by directive, else by default.
-fn says(request: &ChatRequest, model: &Model, emission: Emission) -> Vec<Say> {
-    let mut says = Vec::new();
-    if model.can("thinking") && request.think != Some(Think::Flag(false)) {
-        says.push(Say::Thinking(default::thinking(&request.messages)));
+/// By mark, else by rule, else by model, else as set.
+fn pace(request: &ChatRequest, model: &Model, settings: &Settings, direction: &Direction) -> Pace {
+    let outcome = direction.outcome.as_ref();
+    let latency = request.directives.latency;
+    let rate = request.directives.tokens_per_second;
+    Pace {
+        latency: latency
+            .or_else(|| outcome?.latency)
+            .unwrap_or(settings.pace.latency),
+        tokens_per_second: rate
+            .or_else(|| outcome?.tokens_per_second)
+            .or(model.tokens_per_second)
+            .unwrap_or(settings.pace.tokens_per_second),
     }
-    match (&request.directives.call, &request.directives.reply) {
-        (Some(directive::Call { name, arguments }), _) => says.push(Say::Call {
-            name: name.clone(),
-            arguments: arguments.clone(),
-        }),
-        (None, Some(reply)) => says.push(Say::Text(answer::given(&model.name, reply))),
-        (None, None) => says.extend(default::answer(Question {
-            model: &model.name,
-            messages: &request.messages,
-            tools: &request.tools,
-            format: &request.format,
-            reads_calls: emission == Emission::Rendered,
-        })),
-    }
-    says
-}
-
-/// What makes one request differ from another, as bytes.
-fn identity(request: &ChatRequest, seed: u64) -> Vec<u8> {
-    format!("{seed} {} {:?}", request.model, request.messages).into_bytes()
 }
 
 /// The options that a runner is started with.
 fn runner(request: &ChatRequest, release: Release) -> Value {
-    const OPTIONS: [&str; 7] = [
-        "num_ctx",
+    const OPTIONS: [&str; 6] = [
         "num_batch",
         "num_gpu",
         "main_gpu",
@@ -220,8 +195,15 @@ fn check_capabilities(request: &ChatRequest, model: &Model) -> Result<(), Refusa
     }
     if !model.can("completion") {
         return Err(Refusal::bad_request(format!(
-            "{:?} does not support chat",
-            request.model
+            "{:?} does not support {}",
+            request.model,
+            request.shape.verb()
+        )));
+    }
+    if request.suffix && !model.can("insert") {
+        return Err(Refusal::bad_request(format!(
+            "{} does not support insert",
+            model.full_name()
         )));
     }
     if !request.tools.is_empty() && !model.can("tools") {
@@ -250,7 +232,7 @@ fn check_images(messages: &[Message], model: &Model, release: Release) -> Result
     }
     let error = json!({"error": {
         "code": 400,
-        "message": "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+        "message": "Multimodal data provided, but model does not support multimodal requests.",
         "type": "invalid_request_error",
     }});
     Err(Refusal::bad_request(error.to_string()))

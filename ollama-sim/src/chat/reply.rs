@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::clock::Spans;
-use crate::host::Slot;
+use crate::connection::Connection;
+use crate::fault::{Fault, Kind, wire};
 use crate::log::Exchange;
+use crate::scheduler::Slot;
 use crate::script::{Ending, Step};
 
 use super::document::{End, Head, Metrics, Said};
 use super::plan::Job;
+use super::stop::How;
 
 /// The most tokens that go into one write when there is no pace to keep.
 const BATCH: usize = 512;
@@ -25,6 +28,7 @@ pub struct Reply {
     job: Job,
     exchange: Exchange,
     _slot: Slot,
+    connection: Connection,
     told: usize,
     arrived: Instant,
     admitted: Instant,
@@ -37,6 +41,7 @@ impl Reply {
         job: Job,
         exchange: Exchange,
         slot: Slot,
+        connection: Connection,
         arrived: Instant,
         admitted: Instant,
     ) -> Self {
@@ -44,6 +49,7 @@ impl Reply {
             job,
             exchange,
             _slot: slot,
+            connection,
             told: 0,
             arrived,
             admitted,
@@ -53,9 +59,9 @@ impl Reply {
 
     /// One line of JSON for each chunk and one with the metrics, each sent when it is due.
     pub fn into_stream(self) -> Body {
-        Body::from_stream(stream::unfold(Some(self), async |reply| {
-            reply?.next().await
-        }))
+        let faults = self.job.faults.clone();
+        let lines = stream::unfold(Some(self), async |reply| reply?.next().await);
+        shaped(lines, faults)
     }
 
     /// One document with the whole answer, ready when its last token is due.
@@ -73,7 +79,8 @@ impl Reply {
             },
         );
         self.exchange.sent(1);
-        if self.job.cut {
+        let faults = self.job.faults.clone();
+        if self.job.stop.is_some() {
             document.truncate(document.len() / 2);
             let pieces = stream::unfold(Some((self, document)), async |state| {
                 let (reply, document) = state?;
@@ -82,37 +89,50 @@ impl Reply {
                     true => (Err(reply.hang_up().await), None),
                 })
             });
-            return Body::from_stream(pieces);
+            return shaped(pieces, faults);
         }
-        self.exchange.done();
-        Body::from(document)
+        self.complete();
+        if faults.is_empty() {
+            return Body::from(document);
+        }
+        let whole = async { io::Result::Ok(Bytes::from(document)) };
+        shaped(stream::once(whole), faults)
     }
 
     /// The next piece of the stream, and what comes after it.
     async fn next(mut self) -> Option<(io::Result<Bytes>, Option<Self>)> {
         let end = self.end();
-        if self.told == end && self.job.cut {
+        if self.told == end && self.job.stop.is_some() {
             return Some((Err(self.hang_up().await), None));
         }
         self.due(self.told).await;
-        let batch = if self.job.pace.tokens_per_second > 0.0 {
-            1
-        } else {
-            BATCH
-        };
-        let until = end.min(self.told + batch);
+        let until = end.min(self.told + self.batch());
         let mut lines = Vec::with_capacity(160 * (until - self.told + 2));
         let chunks = self.write_chunks(&mut lines, until);
         self.exchange.sent(chunks);
-        if until < end || self.job.cut {
+        if until < end || self.job.stop.is_some() {
             return Some((Ok(Bytes::from(lines)), Some(self)));
         }
         self.finish(&mut lines);
         Some((Ok(Bytes::from(lines)), None))
     }
 
+    /// How many chunks go into the next write.
+    fn batch(&self) -> usize {
+        if self.job.has(Kind::Coalesce) {
+            usize::MAX - self.told
+        } else if self.job.pace.tokens_per_second > 0.0 {
+            1
+        } else {
+            BATCH
+        }
+    }
+
     /// Writes the last line, if there is one, and ends the exchange.
     fn finish(self, lines: &mut Vec<u8>) {
+        if self.job.has(Kind::BadLine) {
+            lines.extend(b"upstream connect error or disconnect/reset before headers\n");
+        }
         match &self.job.script.ending {
             Ending::Done(_) => {
                 let said = Said {
@@ -133,19 +153,29 @@ impl Reply {
         lines.push(b'\n');
         self.exchange.sent(1);
         match self.job.script.ending {
-            Ending::Done(_) => self.exchange.done(),
+            Ending::Done(_) => self.complete(),
             _ => self.exchange.failed(200),
         }
+    }
+
+    /// Ends the exchange as complete.
+    fn complete(self) {
+        let Job {
+            prompt_tokens,
+            script,
+            ..
+        } = &self.job;
+        self.exchange.tokens(*prompt_tokens, script.spoken);
+        if self.job.has(Kind::CloseIdle) {
+            self.connection.close();
+        }
+        self.exchange.done();
     }
 
     /// How many chunks will be told.
     fn end(&self) -> usize {
         let count = self.job.script.steps();
-        if self.job.cut {
-            count.div_ceil(2)
-        } else {
-            count
-        }
+        self.job.stop.map_or(count, |stop| stop.after)
     }
 
     /// Waits until the token at this place is due, counted from the first one so that delays do not add up.
@@ -164,12 +194,18 @@ impl Reply {
         }
     }
 
-    /// Ends the exchange as failed. The error that it gives, handed to the server, closes the connection.
+    /// Ends the exchange as failed. The error that it gives, handed to the server, closes the connection. A stalled
+    /// answer never gets there.
     async fn hang_up(self) -> io::Error {
+        match self.job.stop.map(|stop| stop.how) {
+            Some(How::Stall) => std::future::pending().await,
+            Some(How::Reset) => self.connection.reset(),
+            Some(How::Cut) | None => {}
+        }
         // The server sends what it has when a body makes it wait.
         tokio::task::yield_now().await;
         self.exchange.failed(200);
-        io::Error::other("cut off by a directive")
+        io::Error::other("cut off on purpose")
     }
 
     fn write_chunks(&mut self, lines: &mut Vec<u8>, until: usize) -> u64 {
@@ -183,7 +219,7 @@ impl Reply {
                 Step::Thinking(thinking) => Said { thinking, ..said },
                 Step::Calls(calls) => Said { calls, ..said },
             };
-            head.write(lines, said, None);
+            self.job.write(head, lines, said, None);
             lines.push(b'\n');
             chunks += 1;
         }
@@ -212,11 +248,39 @@ impl Reply {
             }),
             Ending::Error(_) | Ending::Missing => None,
         };
-        self.job.head(&clock.now()).write(document, said, end);
+        let now = clock.now();
+        self.job.write(self.job.head(&now), document, said, end);
     }
 }
 
+fn shaped(
+    pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    faults: Vec<Fault>,
+) -> Body {
+    if faults.is_empty() {
+        return Body::from_stream(pieces);
+    }
+    Body::from_stream(wire::shaped(pieces, faults))
+}
+
 impl Job {
+    fn has(&self, kind: Kind) -> bool {
+        self.faults.iter().any(|fault| fault.kind == kind)
+    }
+
+    fn write(&self, head: Head<'_>, out: &mut Vec<u8>, said: Said<'_>, end: Option<End<'_>>) {
+        if !wire::touches_documents(&self.faults) {
+            head.write(out, said, end);
+            return;
+        }
+        let mut plain = Vec::new();
+        head.write(&mut plain, said, end);
+        // What was just written is JSON.
+        let mut document = serde_json::from_slice(&plain).unwrap_or_default();
+        wire::mangle(&mut document, &self.faults);
+        out.extend(document.to_string().into_bytes());
+    }
+
     fn head<'a>(&'a self, created_at: &'a str) -> Head<'a> {
         Head {
             model: &self.model,

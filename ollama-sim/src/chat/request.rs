@@ -1,7 +1,7 @@
 //! The body of a chat request.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::conversation::Message;
 use crate::default::Tool;
@@ -10,11 +10,17 @@ use crate::keep_alive::KeepAlive;
 use crate::refusal::Refusal;
 use crate::release::Release;
 
+use super::document::Shape;
+
 /// A chat request whose JSON is sound. Nothing is checked against the model yet.
 #[derive(Debug)]
 pub struct ChatRequest {
     /// The model's name as the client wrote it, not empty.
     pub model: String,
+    /// How the answer looks.
+    pub shape: Shape,
+    /// Whether a gap is to be filled, which few models can.
+    pub suffix: bool,
     /// All messages; the directives of the last user message are taken out.
     pub messages: Vec<Message>,
     /// What those directives ask for.
@@ -64,6 +70,18 @@ struct Wire {
     top_logprobs: Option<i64>,
 }
 
+/// What `/api/generate` has in place of messages.
+#[derive(Deserialize)]
+struct Prompt {
+    model: Option<String>,
+    prompt: Option<String>,
+    system: Option<String>,
+    suffix: Option<String>,
+    images: Option<Vec<String>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
 #[derive(Deserialize)]
 struct WireMessage {
     role: Option<String>,
@@ -109,6 +127,8 @@ impl ChatRequest {
         let format = wire.format.filter(|format| format != "");
         Ok(Self {
             model,
+            shape: Shape::Chat,
+            suffix: false,
             messages,
             directives,
             stream: wire.stream.unwrap_or(true),
@@ -120,6 +140,38 @@ impl ChatRequest {
             keep_alive,
             format: format.unwrap_or_default(),
             options: wire.options.unwrap_or_default(),
+        })
+    }
+
+    /// Reads the body of a request for `/api/generate`: the prompt is a user message.
+    ///
+    /// # Errors
+    /// 400 as for a chat; 404 without a model.
+    pub fn parse_prompt(body: &[u8], release: Release) -> Result<Self, Refusal> {
+        let wire: Prompt =
+            serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error, body))?;
+        let model = wire.model.unwrap_or_default();
+        if model.trim().is_empty() {
+            return Err(Refusal::no_model(&model));
+        }
+        let text = |content: Option<String>| content.filter(|content| !content.is_empty());
+        let mut messages = Vec::new();
+        if let Some(prompt) = text(wire.prompt) {
+            if let Some(system) = text(wire.system) {
+                messages.push(json!({"role": "system", "content": system}));
+            }
+            messages.push(json!({"role": "user", "content": prompt, "images": wire.images}));
+        }
+        let mut rest = Value::Object(wire.rest);
+        if let Some(fields) = rest.as_object_mut() {
+            fields.insert("model".to_owned(), Value::String(model));
+            fields.insert("messages".to_owned(), Value::Array(messages));
+            fields.remove("tools");
+        }
+        Ok(Self {
+            shape: Shape::Generate,
+            suffix: text(wire.suffix).is_some(),
+            ..Self::parse(rest.to_string().as_bytes(), release)?
         })
     }
 

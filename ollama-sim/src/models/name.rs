@@ -27,18 +27,16 @@ impl Reference {
     /// Takes a name apart. Before 0.17.6 there are no suffixes: such a name is one like any other.
     ///
     /// # Errors
-    /// 400 for two suffixes.
+    /// 400 for two suffixes, and for two tags.
     pub fn parse(name: &str, release: Release) -> Result<Self, Refusal> {
         let name = name.trim();
         let whole = Self {
             base: name.to_owned(),
             source: Source::Any,
         };
-        if !release.has_name_suffixes() {
-            return Ok(whole);
-        }
-        let Some((base, source)) = suffix(name) else {
-            return Ok(whole);
+        let suffix_of = |name| release.has_name_suffixes().then(|| suffix(name)).flatten();
+        let Some((base, source)) = suffix_of(name) else {
+            return whole.checked();
         };
         // `name:tag-cloud` is the one suffix after which another may stand.
         if base.len() < name.len() && suffix(&base).is_some() {
@@ -46,7 +44,14 @@ impl Reference {
                 "use either :local or :cloud, not both: {name:?}"
             )));
         }
-        Ok(Self { base, source })
+        Self { base, source }.checked()
+    }
+
+    fn checked(self) -> Result<Self, Refusal> {
+        if has_two_tags(&self.base) {
+            return Err(Refusal::bad_request("model is required"));
+        }
+        Ok(self)
     }
 }
 
@@ -62,6 +67,12 @@ fn suffix(name: &str) -> Option<(String, Source)> {
             plain.then(|| (format!("{before}:{tag}"), Source::Cloud))
         }
     }
+}
+
+/// Whether a name has two tags, which makes it none.
+fn has_two_tags(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.matches(':').count() > 1
 }
 
 /// The one spelling of a model's name: trimmed, without the default registry and namespace, with a tag.
@@ -124,6 +135,10 @@ mod tests {
             Reference::parse("a:cloud", Release::V0_17).map(|name| name.source),
             Ok(Source::Any)
         );
+        for release in [Release::V0_17, Release::V0_33] {
+            let error = Err(Refusal::bad_request("model is required"));
+            assert_eq!(Reference::parse("h:1/a:b:c", release), error);
+        }
         assert_eq!(
             Reference::parse("a:local:cloud", Release::V0_33),
             Err(Refusal::bad_request(

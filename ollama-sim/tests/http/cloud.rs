@@ -56,10 +56,12 @@ async fn a_suffix_keeps_a_request_here() {
 #[tokio::test]
 async fn older_servers_know_no_suffixes() {
     let sim = Sim::start(&["--version-of", "0.17.4"]).await;
-    for model in ["x:cloud", "llama3.2:1b:local"] {
+    for model in ["x:cloud", "x:local"] {
         let missing = json!(format!("model '{model}' not found"));
         assert_eq!(asked(&sim, model).await, (404, missing));
     }
+    let nameless = json!("model is required");
+    assert_eq!(asked(&sim, "llama3.2:1b:local").await, (400, nameless));
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ async fn a_prompt_that_is_too_long_without_truncation() {
 #[tokio::test]
 async fn a_misspelt_directive_is_refused() {
     let sim = Sim::start(&[]).await;
-    let message = r#"ollama-sim: directive "latncy=1s" is unknown; there are latency, tps, tokens, reply, call, fail and cut"#;
+    let message = r#"ollama-sim: directive "latncy=1s" is unknown; there are latency, tps, tokens, reply, call, fault, fail and cut"#;
     let body = ask("[[sim:latncy=1s]]").to_string();
     assert_eq!(refusal(&sim, body).await, (400, json!({"error": message})));
 }

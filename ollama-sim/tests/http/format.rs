@@ -14,11 +14,16 @@ async fn a_schema_gets_an_instance() {
     let sim = Sim::start(&[]).await;
     let mut body = ask("Oslo?");
     body["format"] = json!({"type": "object", "required": ["kind", "n"], "properties": {
-        "kind": {"enum": ["rain", "sun"]}, "n": {"type": "integer", "minimum": 3}, "why": {"type": "string"},
+        "n": {"type": "integer", "minimum": 3}, "kind": {"enum": ["rain", "sun"]}, "why": {"type": "string"},
     }});
     let (status, answer) = sim.whole(&body).await;
     let expected = json!({"kind": "rain", "n": 3, "why": "[SIMULATED llama3.2:1b] Oslo?"});
     assert_eq!((status, content(&answer)), (200, expected));
+    let text = answer["message"]["content"].as_str().unwrap();
+    assert!(
+        text.starts_with("{\"n\":"),
+        "not in the order of the schema: {text}"
+    );
     body["format"] = json!("json");
     let (_, answer) = sim.whole(&body).await;
     assert!(

@@ -153,6 +153,21 @@ impl Sim {
             .unwrap()
     }
 
+    /// The status and the document of a `POST` to the API.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.api)).json(body);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["x-ollama-sim"], "1");
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    /// `PUT` of a document to the control port, which must be taken.
+    pub async fn put(&self, path: &str, document: impl Into<reqwest::Body>) {
+        let request = self.client.put(format!("{}{path}", self.control));
+        let response = request.body(document).send().await.unwrap();
+        assert_eq!(response.status(), 204, "{}", response.text().await.unwrap());
+    }
+
     pub async fn control(&self, method: reqwest::Method, path: &str) -> Response {
         self.client
             .request(method, format!("{}{path}", self.control))

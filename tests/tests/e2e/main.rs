@@ -4,6 +4,7 @@ mod backup;
 mod bad_input;
 mod bus;
 mod cancel;
+mod clients;
 mod commands;
 mod config;
 mod deploy;
