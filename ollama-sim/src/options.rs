@@ -27,11 +27,11 @@ Marks in the last user message change that one answer, any of them together:
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ollama-sim", version, after_help = DIRECTIVES)]
 pub struct Options {
-    /// Address of the API; port 0 takes a free one
+    /// Address of the API; port 0 takes the one in the ports file, else a free one
     #[arg(long, env = "OLLAMA_SIM_LISTEN", default_value = "127.0.0.1:11434")]
     pub listen: SocketAddr,
 
-    /// Address of the control port (/sim/...); port 0 takes a free one
+    /// Address of the control port (/sim/...); port 0 takes the one in the ports file, else a free one
     #[arg(long, env = "OLLAMA_SIM_CONTROL", default_value = "127.0.0.1:0")]
     pub control: SocketAddr,
 

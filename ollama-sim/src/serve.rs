@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use axum::Router;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,10 +74,18 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let models = models(&options)?;
     let book = book(options.rules.as_deref())?;
-    let (main, main_address) = open(options.listen).await?;
-    let (side, side_address) = open(options.control).await?;
+    let earlier = options.ports_file.as_deref().and_then(earlier_ports);
+    let [listen, control] = [options.listen, options.control];
+    let (main, main_address) =
+        open(kept(listen, earlier.as_ref().map(|ports| ports.listen))).await?;
+    let (side, side_address) =
+        open(kept(control, earlier.as_ref().map(|ports| ports.control))).await?;
     if let Some(path) = &options.ports_file {
-        write_ports(path, main_address, side_address).map_err(|source| Error::PortsFile {
+        let ports = Ports {
+            listen: main_address,
+            control: side_address,
+        };
+        write_ports(path, &ports).map_err(|source| Error::PortsFile {
             path: path.clone(),
             source,
         })?;
@@ -135,11 +143,30 @@ async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     axum::serve(Connections(listener), router).await
 }
 
+/// What stands in the ports file.
+#[derive(Serialize, Deserialize)]
+struct Ports {
+    listen: SocketAddr,
+    control: SocketAddr,
+}
+
+/// The ports of the process that wrote the file: whoever knows them finds the simulator there after a restart.
+fn earlier_ports(file: &Path) -> Option<Ports> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// An address for which any port will do is the one that an earlier process had.
+fn kept(wanted: SocketAddr, earlier: Option<SocketAddr>) -> SocketAddr {
+    match earlier {
+        Some(earlier) if wanted.port() == 0 && earlier.ip() == wanted.ip() => earlier,
+        _ => wanted,
+    }
+}
+
 /// Writes beside the file and renames, so that a reader sees all of it or none.
-fn write_ports(path: &Path, listen: SocketAddr, control: SocketAddr) -> io::Result<()> {
+fn write_ports(path: &Path, ports: &Ports) -> io::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(format!(".{}", std::process::id()));
-    let text = json!({"listen": listen.to_string(), "control": control.to_string()}).to_string();
-    std::fs::write(&part, text)?;
+    std::fs::write(&part, serde_json::to_string(ports)?)?;
     std::fs::rename(&part, path)
 }

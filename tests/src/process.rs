@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,6 +12,10 @@ use nix::unistd::Pid;
 
 use crate::eventually;
 use crate::nats_cli::Printed;
+
+/// The ports that are given to processes which must know their port beforehand.
+const FIRST_PORT: u16 = 20_000;
+const GIVEN_PORTS: u16 = 10_000;
 
 /// A running process.
 #[derive(Debug)]
@@ -149,12 +154,20 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, and below those that systems give to outgoing connections: nobody is likely to take it
+/// before the process that it is for.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run beside each other begin at different places.
+    let first = std::process::id() % u32::from(GIVEN_PORTS);
+    for _ in 0..GIVEN_PORTS {
+        let next = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let offset = u16::try_from((first + next) % u32::from(GIVEN_PORTS)).unwrap();
+        let port = FIRST_PORT + offset;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports from {FIRST_PORT} on are taken");
 }

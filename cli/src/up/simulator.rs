@@ -1,6 +1,5 @@
 //! The model simulator of `swarm up --simulate`: a program of its own, which always says what it is.
 
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -53,12 +52,11 @@ pub(super) async fn start(
     models.sort();
     models.dedup();
     let mut command = Command::new(binary);
-    command
-        .arg("--listen")
-        .arg(lasting(([127, 0, 0, 1], 0).into())?.to_string());
+    // Any ports will do: started again, it takes those of the ports file.
+    command.args(["--listen", "127.0.0.1:0"]);
     command
         .arg("--control")
-        .arg(lasting(args.simulate_control)?.to_string());
+        .arg(args.simulate_control.to_string());
     command
         .arg("--ports-file")
         .arg(&ports_file)
@@ -89,19 +87,4 @@ pub(super) async fn start(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// An address with a port that the simulator keeps when it is started again.
-fn lasting(address: SocketAddr) -> Result<SocketAddr, Failure> {
-    if address.port() != 0 {
-        return Ok(address);
-    }
-    let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    free.map_err(|error| {
-        let message = format!(
-            "the simulator finds no free port on {}: {error}",
-            address.ip()
-        );
-        Failure::new(UNREACHABLE, Code::Unavailable, message)
-    })
 }

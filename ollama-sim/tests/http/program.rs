@@ -1,6 +1,6 @@
 //! Starting and ending.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -46,6 +46,27 @@ async fn one_line_tells_both_ports_and_sigterm_ends_it_well() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(files, ["ports.json"]);
+}
+
+#[tokio::test]
+async fn started_again_it_takes_the_ports_it_had() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("ports.json");
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let mut process = program(&["--listen", "127.0.0.1:0", "--ports-file"])
+            .arg(&file)
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        log.read_line(&mut said).unwrap();
+        told.push(said);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains("SIMULATED"), "{}", told[0]);
 }
 
 #[tokio::test]
