@@ -72,7 +72,7 @@ async fn answer(
 ) -> Response {
     let arrived = Instant::now();
     let response = match request {
-        Ok(request) => respond(sim, &request, body, connection, headers, arrived).await,
+        Ok(request) => respond(sim, request, body, connection, headers, arrived).await,
         Err(refusal) => {
             let opening = Opening {
                 path: shape.path(),
@@ -87,13 +87,18 @@ async fn answer(
 
 async fn respond(
     sim: &Sim,
-    request: &ChatRequest,
+    mut request: ChatRequest,
     body: Bytes,
     connection: Connection,
     headers: &HeaderMap,
     arrived: Instant,
 ) -> Response {
-    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|model| {
+    let model = access::find(sim, &request.model, access::INFERENCE);
+    if let Ok(model) = &model {
+        request.take_defaults(model);
+    }
+    let request = &request;
+    let planned = model.and_then(|model| {
         let direct = || Direction::of(sim, request, &model, headers);
         let plan = plan::plan(request, &model, &sim.settings, direct)?;
         Ok((model, plan))

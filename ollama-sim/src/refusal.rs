@@ -36,6 +36,13 @@ impl Refusal {
         }
     }
 
+    /// 400 with the document of the runner as a string, its fields in this order.
+    pub fn runner(message: &str) -> Self {
+        let error =
+            json!({"error": {"code": 400, "message": message, "type": "invalid_request_error"}});
+        Self::bad_request(error.to_string())
+    }
+
     /// 503, too many requests wait for a model to be loaded.
     pub fn busy() -> Self {
         Self {

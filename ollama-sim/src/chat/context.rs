@@ -4,7 +4,7 @@ use crate::conversation::Message;
 use crate::models::Emission;
 use crate::refusal::Refusal;
 use crate::release::Release;
-use crate::tokens;
+use crate::tokens::Tokenizer;
 
 /// The window, and what the request allows when the prompt does not fit into it.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +39,15 @@ pub struct Fit {
 ///
 /// # Errors
 /// 400 in one of three wordings.
-pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Refusal> {
-    let mut bytes = extra + messages.iter().map(Message::bytes).sum::<usize>();
-    let whole = tokens::estimate(bytes);
+pub fn fit(
+    messages: &[Message],
+    extra: usize,
+    window: Window,
+    tokenizer: &Tokenizer,
+) -> Result<Fit, Refusal> {
+    let weights = messages.iter().map(|message| message.weight(tokenizer));
+    let mut weight = extra + weights.sum::<usize>();
+    let whole = tokenizer.prompt(weight);
     if whole > window.size && !window.truncate {
         return Err(match window.release {
             Release::V0_17 => Refusal::bad_request("the input length exceeds the context length"),
@@ -52,12 +58,12 @@ pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Re
         .split_last()
         .map_or(&[][..], |(_, earlier)| earlier);
     for message in earlier.iter().filter(|message| message.role != "system") {
-        if tokens::estimate(bytes) <= window.size {
+        if tokenizer.prompt(weight) <= window.size {
             break;
         }
-        bytes -= message.bytes();
+        weight -= message.weight(tokenizer);
     }
-    let left = tokens::estimate(bytes);
+    let left = tokenizer.prompt(weight);
     if left <= window.size {
         return Ok(Fit {
             prompt: left,
@@ -107,6 +113,10 @@ mod tests {
     fn messages(parts: &[(&str, usize)]) -> Vec<Message> {
         let message = |(role, tokens): &(&str, usize)| Message::new(role, &"abc ".repeat(*tokens));
         parts.iter().map(message).collect()
+    }
+
+    fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Refusal> {
+        super::fit(messages, extra, window, &Tokenizer::default())
     }
 
     fn seen(parts: &[(&str, usize)], window: Window) -> u64 {

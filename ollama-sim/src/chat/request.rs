@@ -7,6 +7,7 @@ use crate::conversation::Message;
 use crate::default::Tool;
 use crate::directive::{self, Directives};
 use crate::keep_alive::KeepAlive;
+use crate::models::Model;
 use crate::refusal::Refusal;
 use crate::release::Release;
 
@@ -173,6 +174,26 @@ impl ChatRequest {
             suffix: text(wire.suffix).is_some(),
             ..Self::parse(rest.to_string().as_bytes(), release)?
         })
+    }
+
+    /// Adds the system message and the options that the model has for requests without them.
+    pub fn take_defaults(&mut self, model: &Model) {
+        let has_system = self
+            .messages
+            .first()
+            .is_none_or(|first| first.role == "system");
+        if let (Some(system), false) = (&model.system, has_system) {
+            let message = Message {
+                role: "system".to_owned(),
+                content: system.clone(),
+                ..Message::default()
+            };
+            self.messages.insert(0, message);
+        }
+        for (name, value) in &model.parameters {
+            let option = self.options.entry(name.clone());
+            option.or_insert_with(|| value.clone());
+        }
     }
 
     /// Whether the client asks for thinking.
