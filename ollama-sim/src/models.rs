@@ -9,7 +9,7 @@ use crate::tokens::Tokenizer;
 
 mod name;
 
-pub use name::{Reference, Source, canonical};
+pub use name::{Reference, Source, canonical, is_valid};
 
 /// The table that is built in.
 const TABLE: &str = include_str!("../models.yaml");

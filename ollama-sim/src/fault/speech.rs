@@ -33,9 +33,7 @@ pub fn finish(script: &mut Script, fault: &Fault, rules: &Rules) {
     match fault.kind {
         Kind::ErrorMidstream => {
             script.shorten(fault.after.unwrap_or(1));
-            script.ending = Ending::Error(Refusal::internal(
-                "an error was encountered while running the model: unexpected EOF",
-            ));
+            script.ending = Ending::Error(Refusal::runner_died());
         }
         Kind::NoDone => script.ending = Ending::Missing,
         Kind::RepeatLoop if rules.hearing.emission != Emission::Native => {
