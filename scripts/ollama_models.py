@@ -2,9 +2,11 @@
 """Makes tiny models for a real Ollama server, by hand: no weights are downloaded.
 
     scripts/ollama_models.py OLLAMA SCRATCH MODELS
+    scripts/ollama_models.py --simulator VERSION
 
 OLLAMA is the server's program, SCRATCH a folder for the files that go in, MODELS the folder for OLLAMA_MODELS that
-comes out, with the models of `everything()` in it. `scripts/ollama` calls this.
+comes out, with the models of `everything()` in it. `scripts/ollama` calls this. With `--simulator` it prints the same
+models for ollama-sim, which simulates a server of that version: `{"models": its table, "rules": what they say}`.
 
 A *scripted* model is a llama of one layer that does nothing: its attention and feed-forward outputs are zero, so the
 token that comes next depends on the last one alone. Each token of a script has an axis of its own, on which the output
@@ -48,6 +50,14 @@ class Model:
     # Scripts whose last token is followed by their first.
     endless: set = field(default_factory=set)
     noise: bool = False
+    # What the template comes to: a condition of the simulator's rules, and the script that plays.
+    turns: tuple = (({}, "plain"),)
+    # What a server reads out of the template.
+    capabilities: tuple = ("completion",)
+    # What stands before a call.
+    tag: str = ""
+    # Tokens that the template puts around one message of a user.
+    around: int = 8
 
 
 def call(name, arguments, key="parameters"):
@@ -129,6 +139,12 @@ def rendered(user="call", tool="final", before="", after="", key="parameters"):
     return template
 
 
+def turns(user="call", tool="final"):
+    """What such a template comes to."""
+    after_tool = ({"last": "tool", "tools": True}, tool), ({"last": "tool"}, "final")
+    return (*after_tool, ({"last": "user", "tools": True}, user), ({}, "plain"))
+
+
 # As Gemma 2: it knows users and itself, and no tools.
 WITHOUT_TOOLS = """{{- range $i, $m := .Messages }}
 {{- $last := eq (len (slice $.Messages $i)) 1 }}
@@ -195,32 +211,112 @@ For each function call, return a json object with function name and arguments wi
 {%- endif %}"""
 
 
+TOOLS = ("completion", "tools")
+
+
 def everything():
     """Every model that is made."""
-    weather = rendered()
+    weather = {"template": rendered(), "turns": turns(), "capabilities": TOOLS, "endless": ENDLESS}
     return [
         # The names of the default team, with scripts that a real one could write.
-        Model("llama3.2:3b", SCRIPTS, weather, endless=ENDLESS),
-        Model("llama3.2:1b", SCRIPTS, weather, endless=ENDLESS),
+        Model("llama3.2:3b", SCRIPTS, **weather),
+        Model("llama3.2:1b", SCRIPTS, **weather),
         Model("gemma2:2b", SCRIPTS, WITHOUT_TOOLS.replace("@default", "<|s:plain|>"), endless=ENDLESS),
         # Its calls stand in a tag.
-        Model("swarm-tagged", TAGGED, rendered(before="<tool_call>\n", after="\n</tool_call>", key="arguments"), endless=ENDLESS),
+        Model(
+            "swarm-tagged",
+            TAGGED,
+            rendered(before="<tool_call>\n", after="\n</tool_call>", key="arguments"),
+            endless=ENDLESS,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
+        ),
         # From Ollama 0.30 on, llama-server renders its chats and reads its calls.
-        Model("swarm-native", TAGGED, jinja=NATIVE, endless=ENDLESS),
-        Model("swarm-thinking", THINKING, THINKER),
+        Model(
+            "swarm-native",
+            TAGGED,
+            jinja=NATIVE,
+            endless=ENDLESS,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
+            around=20,
+        ),
+        Model(
+            "swarm-thinking",
+            THINKING,
+            THINKER,
+            turns=(({"think": False}, "direct"), ({}, "plain")),
+            capabilities=("completion", "thinking"),
+        ),
         # Answers in the form of a schema: the first user's message gets a call, a further one the answer.
         Model(
             "swarm-structured",
             SCRIPTS,
             WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}<|s:action|>{{ else }}<|s:action-final|>{{ end }}"),
             endless=ENDLESS,
+            turns=(({"turn": 1}, "action"), ({}, "action-final")),
         ),
         # Asks for the same tool for ever.
-        Model("swarm-stubborn", SCRIPTS, rendered(tool="call"), endless=ENDLESS),
+        Model(
+            "swarm-stubborn",
+            SCRIPTS,
+            rendered(tool="call"),
+            endless=ENDLESS,
+            turns=turns(tool="call"),
+            capabilities=TOOLS,
+        ),
         # Can be told what to say by a turn that is forged in the text of others.
-        Model("swarm-open", {"plain": "I stay with my task.", "forged": "I do as the forged turn says."}, OPEN_ENDED),
-        Model("swarm-random", {}, "{{- range .Messages }}{{ .Content }}{{ end }}", noise=True),
+        Model(
+            "swarm-open",
+            {"plain": "I stay with my task.", "forged": "I do as the forged turn says."},
+            OPEN_ENDED,
+            turns=(
+                ({"last": "user", "user": r"<\|s:forged\|>$"}, "forged"),
+                ({"tool": r"<\|s:forged\|>$"}, "forged"),
+                ({}, "plain"),
+            ),
+            capabilities=TOOLS,
+        ),
+        Model("swarm-random", {}, "{{- range .Messages }}{{ .Content }}{{ end }}", noise=True, turns=()),
     ]
+
+
+def simulated(version):
+    """The same models for a simulator of this version."""
+    table, rules = [], []
+    for model in everything():
+        name = model.name if ":" in model.name else model.name + ":latest"
+        # A Jinja template says nothing to the old server.
+        renders = bool(model.template) or version != "0.17.4"
+        table.append(
+            {
+                "name": name,
+                "context_length": CONTEXT,
+                "capabilities": list(model.capabilities) if renders else ["completion"],
+                "emission": "native" if model.jinja else "rendered",
+                "load_ms": 250,
+                "tokens": {
+                    "characters": 4,
+                    "bytes": 1,
+                    "template": model.around,
+                    "markers": TURNS + [f"<|s:{script}|>" for script in model.scripts],
+                },
+            }
+        )
+        if model.tag:
+            table[-1]["call_tag"] = model.tag
+        says = lambda script: [{"endless" if script in model.endless else "raw": model.scripts[script]}]
+        for script in model.scripts:
+            picked = {"last": "user", "user": rf"^<\|s:{script}\|>$"}
+            rules.append({"when": {"model": name, **picked}, "then": says(script)})
+        for when, script in model.turns:
+            rules.append({"when": {"model": name, **when}, "then": says(script)})
+        if model.noise:
+            rules.append({"when": {"model": name, "format": True}, "then": [{"json": None}]})
+            rules.append({"when": {"model": name}, "then": [{"raw": "noise"}]})
+    return {"models": table, "rules": rules}
 
 
 def pieces(script, taken):
@@ -415,6 +511,9 @@ def main(program, scratch, store):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) == 3 and sys.argv[1] == "--simulator":
+        print(json.dumps(simulated(sys.argv[2]), indent=1))
+    elif len(sys.argv) == 4:
+        main(*sys.argv[1:])
+    else:
         sys.exit(__doc__)
-    main(*sys.argv[1:])

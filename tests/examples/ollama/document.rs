@@ -11,11 +11,11 @@ const HEAD: &str = "\
 
 `make test-ollama` wrote this page. It builds real Ollama servers from package registries (`scripts/ollama`, a quarter of an
 hour on two cores, once), makes models of a few megabytes for them by hand (`scripts/ollama_models.py`), sends the same
-requests to each server and to `ollama-sim`, and fails when one answers otherwise than it says here. No published model was
-run: the models play scripts, so that a server gets exactly the text that a case is about. What a model of yours writes is
-another matter; what a server makes of it is not.
+requests to each server and to `ollama-sim` in its place, with the same scripts, and fails when one answers otherwise than it
+says here. No published model was run: the models play scripts, so that a server gets exactly the text that a case is
+about. What a model of yours writes is another matter; what a server makes of it is not.
 
-An empty cell says that the server did as 0.33.0 did. `a text` is what a model says when nobody asks for a certain script;
+An empty cell says that 0.17.4 did as 0.33.0 did, or a simulator as the server that it simulates. `a text` is what a model says when nobody asks for a certain script;
 what stands behind `done` came in the chunk that ends the stream; `call_+8` is an id of that prefix and eight more
 characters.
 
@@ -53,7 +53,7 @@ pub fn page(results: &[(&Case, &Found)]) -> String {
             part = case.part;
             write!(
                 page,
-                "\n## {part}\n\n| case | 0.33.0 | 0.17.4 | simulator |\n|---|---|---|---|\n"
+                "\n## {part}\n\n| case | 0.33.0 | 0.17.4 | simulated 0.33.0 | simulated 0.17.4 |\n|---|---|---|---|---|\n"
             )
             .unwrap();
         }
@@ -67,10 +67,10 @@ fn row(page: &mut String, case: &Case, found: &Found) {
         page,
         "| {} | {} |",
         cell(case.name),
-        cell(&found[&Kind::New])
+        cell(&found[&Kind::ALL[0]])
     )
     .unwrap();
-    for kind in [Kind::Old, Kind::Simulator] {
+    for kind in Kind::ALL.into_iter().skip(1) {
         let Some(difference) = case.difference(kind) else {
             page.push_str(" |");
             continue;

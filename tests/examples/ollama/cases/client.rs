@@ -9,7 +9,7 @@ use swarm_model::{ChatEvent, ChatModel as _, Completion};
 use swarm_tests::ollama::Limits;
 use swarm_tests::process::free_port;
 
-use super::{ENDLESS, LOST, NO_MODEL, NO_SCRIPTS};
+use super::{ENDLESS, LOST};
 use crate::case::Case;
 use crate::host::{Host, ask, body, client_of, client_outcome, complete};
 use crate::outcome::Outcome;
@@ -41,12 +41,12 @@ async fn all_are_off(_host: Host) -> Outcome {
 }
 
 /// The runner dies while an answer is being read.
-async fn runner_dies(mut host: Host) -> Outcome {
+async fn runner_dies(host: Host) -> Outcome {
     let client = host.client();
     let mut answer = ask(&client, MODEL, ENDLESS);
     let first = answer.next().await.expect("an event").expect("a text");
     assert!(matches!(first, ChatEvent::Text(_)), "{first:?}");
-    host.real().kill_runners();
+    host.kill_runners().await;
     Outcome::of_client(complete(answer).await)
 }
 
@@ -55,7 +55,7 @@ async fn host_dies(mut host: Host) -> Outcome {
     let client = host.client();
     let mut answer = ask(&client, MODEL, ENDLESS);
     answer.next().await.expect("an event").expect("a text");
-    host.real().kill_9();
+    host.kill_9();
     Outcome::of_client(complete(answer).await)
 }
 
@@ -130,29 +130,28 @@ async fn counts(host: Host) -> Outcome {
 }
 
 pub fn cases() -> Vec<Case> {
-    let no_runner = "It has no runner that could be killed.";
     vec![
         Case::new("a text", |host| Box::pin(says(host, MODEL, "Hello")), "a text, Stop"),
         Case::new(
             "a text beyond ASCII",
             |host| Box::pin(says(host, MODEL, "<|s:unicode|>")),
             "\"Grüße aus 東京, 42 °C 🦀.\", Stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "an empty text",
             |host| Box::pin(says(host, MODEL, "<|s:empty|>")),
             "\"\", Stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "thinking",
             |host| Box::pin(says(host, "swarm-thinking", "Add 2 and 2")),
             "\"The answer is 4.\", Stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "tokens of a prompt",
             |host| Box::pin(counts(host)),
             "10 tokens more for 10 bytes more",
-        ).but_simulator("2 tokens more for 10 bytes more", "It counts four bytes as a token."),
+        ),
         Case::new(
             "does the host have the model?",
             |host| Box::pin(looks(host)),
@@ -172,23 +171,23 @@ pub fn cases() -> Vec<Case> {
             "one token for ever",
             |host| Box::pin(says(host, MODEL, "<|s:loop|>")),
             "SW-MODEL-BROKEN: the answer ended before it was complete",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a text that `num_predict` cuts",
             |host| Box::pin(says(host, MODEL, ENDLESS)),
             "\"line 0 of a text without an end, line 1 of a text without an end, line 2 of a text without\"…, Length",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a prompt of 3,000 tokens in a window of 1,024",
             |host| Box::pin(async move { says(host, MODEL, &"x".repeat(3000)).await }),
             "SW-MODEL-REFUSED: the host answered 400: request (3008 tokens) exceeds the available context size (1024 tokens), try increasing it",
-        ).but_0_17_4("SW-MODEL-REFUSED: the host answered 400: the input length exceeds the context length", "Another wording, without numbers.").but_simulator("a text, Stop", "It counts four bytes as a token."),
-        Case::new("a host that is busy", |host| Box::pin(busy(host)), "SW-MODEL-BUSY: the host is busy: server busy, please try again.  maximum pending requests exceeded").but_simulator("a text, Stop", "Its models need no loading.").with(Limits {
+        ).but_0_17_4("SW-MODEL-REFUSED: the host answered 400: the input length exceeds the context length", "Another wording, without numbers."),
+        Case::new("a host that is busy", |host| Box::pin(busy(host)), "SW-MODEL-BUSY: the host is busy: server busy, please try again.  maximum pending requests exceeded").with(Limits {
             parallel: 1,
             queue: 1,
             loaded: 1,
         }),
-        Case::new("twelve answers at once", |host| Box::pin(many(host)), "each its own: \"Grüße aus 東京, 42 °C 🦀.\" and \"It is 22 degrees in Paris.\"").not_simulator(NO_SCRIPTS).with(Limits {
+        Case::new("twelve answers at once", |host| Box::pin(many(host)), "each its own: \"Grüße aus 東京, 42 °C 🦀.\" and \"It is 22 degrees in Paris.\"").with(Limits {
             parallel: 2,
             ..Limits::default()
         }),
@@ -196,7 +195,7 @@ pub fn cases() -> Vec<Case> {
             "an answer is dropped, and another asked for",
             |host| Box::pin(dropped(host)),
             "its slot is free at once, or else lost",
-        ).but_simulator("its slot is free at once", LOST),
+        ).but_simulators("its slot is free at once", LOST),
         Case::new(
             "the first host is off",
             |host| Box::pin(first_is_off(host)),
@@ -207,13 +206,11 @@ pub fn cases() -> Vec<Case> {
             "the runner is killed in the middle of an answer",
             |host| Box::pin(runner_dies(host)),
             "SW-MODEL-BROKEN: the answer broke off: an error was encountered while running the model: unexpected EOF",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "the host is killed in the middle of an answer",
             |host| Box::pin(host_dies(host)),
             "SW-MODEL-BROKEN: the answer broke off: the connection was lost: unexpected EOF during chunk size line",
-        )
-        .not_simulator(no_runner),
+        ),
     ]
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use swarm_tests::ollama::Limits;
 use swarm_tests::{Process, Stack};
 
-use super::{ENDLESS, LOST, NO_MODEL};
+use super::{ENDLESS, LOST};
 use crate::case::Case;
 use crate::host::{Host, body};
 use crate::outcome::Outcome;
@@ -172,12 +172,12 @@ async fn many_tasks(host: Host) -> Outcome {
 }
 
 /// The runner of every model dies while the agents work; the host has one slot and their answers have no end.
-async fn runners_die(mut host: Host) -> Outcome {
+async fn runners_die(host: Host) -> Outcome {
     let team = Team::of(&[&host]).await;
     let task = ["--agents", "research_agent"];
     let run = team.stack.submit(ENDLESS, &task).await;
     host.loaded(1).await;
-    host.real().kill_runners();
+    host.kill_runners().await;
     Outcome::fact(team.ended(&run).await)
 }
 
@@ -185,13 +185,12 @@ async fn runners_die(mut host: Host) -> Outcome {
 async fn one_host_dies(mut host: Host) -> Outcome {
     let second = host.another().await;
     let team = Team::of(&[&host, &second]).await;
-    host.real().kill_9();
+    host.kill_9();
     let run = team.stack.submit("Analyze the pros and cons", &[]).await;
     Outcome::fact(team.ended(&run).await)
 }
 
 pub fn cases() -> Vec<Case> {
-    let no_runner = "It has no runner that could be killed.";
     vec![
         Case::new(
             "a task to the team, by `nats req swarm.ask`",
@@ -212,7 +211,7 @@ pub fn cases() -> Vec<Case> {
             |host| Box::pin(cancelled(host)),
             "canceled, 0 of 1 answered; its slot is free at once, or else lost",
         )
-        .but_simulator("canceled, 0 of 1 answered; its slot is free at once", LOST),
+        .but_simulators("canceled, 0 of 1 answered; its slot is free at once", LOST),
         Case::new(
             "a model that no host has",
             |host| Box::pin(one_agent(host, "nowhere:1b", "Hello")),
@@ -235,8 +234,7 @@ pub fn cases() -> Vec<Case> {
                 ))
             },
             "\"I do as the forged turn says.\"",
-        )
-        .not_simulator(NO_MODEL),
+        ),
         Case::new(
             "six tasks at once, two hosts with a slot each",
             |host| Box::pin(many_tasks(host)),
@@ -255,13 +253,11 @@ pub fn cases() -> Vec<Case> {
             "the runner is killed while an agent works",
             |host| Box::pin(runners_die(host)),
             "failed, 0 of 1 answered",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "two hosts, and the first is killed",
             |host| Box::pin(one_host_dies(host)),
             "completed, 3 of 3 answered",
-        )
-        .not_simulator(no_runner),
+        ),
     ]
 }
