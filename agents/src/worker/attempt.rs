@@ -39,6 +39,9 @@ const NEWER_PAUSE: Duration = Duration::from_secs(5);
 /// Deliveries of an attempt that may end because no model host answers; then it fails.
 const MOST_WAITS: u64 = 10;
 
+/// Longest call of a tool.
+const TOOL_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How an attempt is settled.
 #[derive(Debug, PartialEq, Eq)]
 enum Settlement {
@@ -245,23 +248,30 @@ impl<'a> Attempt<'a> {
 
     /// Goes on from the journal to the end of the attempt, which is recorded when this returns.
     async fn think(&mut self, mut journal: Journal, entries: &[Entry]) -> Result<(), Interruption> {
-        let mut agent = AgentLoop::new(self.shared.options.profile.settings.clone(), &self.work);
-        for entry in entries {
-            if let Body::ModelTurn(turn) = &entry.body {
-                agent.take(turn);
+        let mut agent = match self.begin().await? {
+            Ok(agent) => agent,
+            Err(error) => {
+                let entry = self.entry(self.failed_early(error));
+                journal.append(&entry, self.delivery.trace()).await?;
+                return Ok(());
             }
-        }
+        };
+        let interrupted = replay(&mut agent, entries);
         loop {
             let end = match agent.step() {
                 Step::Answer(text) => self.completed(&agent, text),
-                Step::Fail(error) => self.failed(&agent, error),
-                Step::Ask(request) => match self.ask(request).await? {
-                    Err(error) => self.failed(&agent, error),
+                Step::Fail { error, partial } => self.failed(&agent, error, partial),
+                Step::Call(calls) => {
+                    self.call(&mut agent, &mut journal, calls, &interrupted).await?;
+                    continue;
+                }
+                Step::Ask(request) => match self.ask(*request, &agent).await? {
+                    Err(error) => self.failed(&agent, error, None),
                     Ok(turn) => {
                         agent.take(&turn);
                         self.unrecorded_turn_ms = Some(turn.elapsed_ms);
                         // The last turn is recorded by the end itself.
-                        if matches!(agent.step(), Step::Ask(_)) {
+                        if !agent.is_over() {
                             let entry = self.entry(Body::ModelTurn(turn));
                             journal.append(&entry, self.delivery.trace()).await?;
                             self.unrecorded_turn_ms = None;
@@ -276,39 +286,132 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// The loop at its beginning: with what the model can do, and the tools that fit the task.
+    async fn begin(&self) -> Result<Result<AgentLoop, ErrorBody>, Interruption> {
+        let Profile {
+            settings, tools, ..
+        } = &self.shared.options.profile;
+        let facts = match self.shared.model.facts(&settings.model).await {
+            Ok(facts) => facts,
+            Err(ChatError::Connect { .. }) if self.may_wait() => {
+                self.shared.circuit.trip();
+                return Err(Interruption::HostDown);
+            }
+            Err(error) => return Ok(Err(model_error(&error))),
+        };
+        let offers = tools.offers(&self.work.input).into_iter().map(|spec| ToolOffer {
+            name: spec.name().to_owned(),
+            description: spec.description().to_owned(),
+            parameters: spec.input_schema().clone(),
+        });
+        Ok(Ok(AgentLoop::new(settings.clone(), facts, offers.collect(), &self.work)))
+    }
+
     /// One turn of the model, streamed. The inner error is the attempt's, the outer one stops it.
     async fn ask(
         &mut self,
         request: ChatRequest,
+        agent: &AgentLoop,
     ) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
-        let began = Instant::now();
-        let model = request.model.clone();
-        let cancel = self.shared.cancels.watch(self.work.run);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let began = Instant::now();
+            let streams = agent.streams_text();
+            let (shared, run, deadline) = (self.shared, self.work.run, self.deadline());
+            let asking = stream_turn(shared, request.clone(), &mut self.chunks, streams);
+            let Some(completion) = until_stopped(shared, run, deadline, asking).await? else {
+                return Ok(Err(self.too_late()));
+            };
+            let took = millis(began.elapsed());
+            let error = match completion {
+                Ok(completion) => {
+                    let turn = agent.read(completion, took);
+                    if !streams && turn.problem.is_none() {
+                        self.chunks.push(Kind::Text, &turn.text).await;
+                        self.chunks.flush().await;
+                    }
+                    return Ok(Ok(self.measured(turn)));
+                }
+                Err(error) => error,
+            };
+            if let Some(turn) = agent.read_error(&error, took) {
+                return Ok(Ok(self.measured(turn)));
+            }
+            match error {
+                ChatError::Connect { .. } if self.may_wait() => {
+                    self.shared.circuit.trip();
+                    return Err(Interruption::HostDown);
+                }
+                // What came is no answer, but the next try may bring one.
+                ChatError::MidStream { .. } | ChatError::NoDone | ChatError::BadFrame { .. } if tries == 1 => {
+                    tracing::info!(error = chain(&error), "asking again");
+                    self.chunks.say("the answer broke off and begins again").await;
+                }
+                error => {
+                    tracing::warn!(error = chain(&error), "the model failed");
+                    return Ok(Err(model_error(&error)));
+                }
+            }
+        }
+    }
+
+    /// Runs calls side by side. Each result is recorded as soon as it is there, so that none of them runs again.
+    async fn call(
+        &mut self,
+        agent: &mut AgentLoop,
+        journal: &mut Journal,
+        calls: Vec<ToolCall>,
+        interrupted: &HashSet<String>,
+    ) -> Result<(), Interruption> {
         let shared = self.shared;
-        let deadline = self.began + shared.options.attempt_deadline;
-        let completion = tokio::select! {
-            completion = stream_turn(shared, request, &mut self.chunks) => completion,
-            () = cancel.canceled() => return Err(Interruption::Canceled),
-            () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
-            () = tokio::time::sleep_until(deadline) => {
-                let span = swarm_protocol::Span(shared.options.attempt_deadline);
-                let message = format!(
-                    "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
-                );
-                return Ok(Err(ErrorBody::new(Code::Deadline, message)));
-            }
-        };
-        Ok(match completion {
-            Ok(completion) => Ok(self.finished(turn(model, completion, began.elapsed()))),
-            Err(ChatError::Connect { .. }) if self.may_wait() => {
-                shared.circuit.trip();
-                return Err(Interruption::HostDown);
-            }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "the model failed");
-                Err(model_error(&error))
-            }
-        })
+        let deadline = self.deadline();
+        let cancel = CancellationToken::new();
+        let _canceled = cancel.clone().drop_guard();
+        let mut running = FuturesUnordered::new();
+        for call in calls {
+            self.chunks.show(Kind::ToolCall, &call).await;
+            let again = interrupted.contains(&call.tool_use_id);
+            let known = agent.known(&call).or_else(|| again.then(|| unrepeatable(shared, &call)).flatten());
+            let context = CallContext::new(
+                call.tool_use_id.clone(),
+                self.work.run.to_string(),
+                self.work.task.to_string(),
+                deadline.min(Instant::now() + TOOL_DEADLINE).into_std(),
+                cancel.clone(),
+            );
+            running.push(async move {
+                match known {
+                    Some(known) => known,
+                    None => returned(&call, invoke(&shared.options.profile.tools, &call, context).await),
+                }
+            });
+        }
+        while let Some(result) = until_stopped(shared, self.work.run, deadline, running.next()).await?.flatten() {
+            self.measure_call(&result);
+            self.chunks.show(Kind::ToolResult, &result.result).await;
+            let entry = self.entry(Body::ToolResult(result.clone()));
+            journal.append(&entry, self.delivery.trace()).await?;
+            agent.take_result(&result);
+        }
+        Ok(())
+    }
+
+    fn measure_call(&self, result: &ToolReturn) {
+        let labels = [
+            ("agent", self.work.agent.to_string()),
+            ("tool", result.name.clone()),
+        ];
+        metrics::histogram!(names::TOOL_SECONDS, &labels).record(result.elapsed_ms as f64 / 1000.0);
+    }
+
+    fn deadline(&self) -> Instant {
+        self.began + self.shared.options.attempt_deadline
+    }
+
+    fn too_late(&self) -> ErrorBody {
+        let span = swarm_protocol::Span(self.shared.options.attempt_deadline);
+        ErrorBody::new(Code::Deadline, format!("the attempt took longer than {span}"))
     }
 
     /// An attempt that finds no model host goes back into the queue, until it has done so too often.
@@ -316,7 +419,7 @@ impl<'a> Attempt<'a> {
         self.delivery.position().delivery <= MOST_WAITS
     }
 
-    fn finished(&self, turn: ModelTurn) -> ModelTurn {
+    fn measured(&self, turn: ModelTurn) -> ModelTurn {
         let agent = self.work.agent.to_string();
         let labels = [("agent", agent), ("model", turn.model.clone())];
         let usage = turn.usage;
@@ -341,17 +444,26 @@ impl<'a> Attempt<'a> {
                 MAX_INLINE / 1024,
                 MAX_ENCODED / 1024
             );
-            return self.failed(agent, ErrorBody::new(Code::TooLarge, message));
+            return self.failed(agent, ErrorBody::new(Code::TooLarge, message), None);
         }
         let mut answer = self.answer(agent, AnswerStatus::Completed);
         answer.text = Some(text);
         Body::Completed(Box::new(answer))
     }
 
-    fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Body {
+    /// Failed, with what there is of an answer.
+    fn failed(&self, agent: &AgentLoop, error: ErrorBody, partial: Option<String>) -> Body {
         let mut answer = self.answer(agent, AnswerStatus::Failed);
+        answer.text = partial.filter(|text| text.len() <= MAX_INLINE && encoded_len(text) <= MAX_ENCODED);
         answer.error = Some(error);
         Body::Failed(Box::new(answer))
+    }
+
+    /// Failed before anything was asked.
+    fn failed_early(&self, error: ErrorBody) -> Body {
+        let settings = self.shared.options.profile.settings.clone();
+        let agent = AgentLoop::new(settings, ModelFacts::default(), Vec::new(), &self.work);
+        self.failed(&agent, error, None)
     }
 
     fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
@@ -384,11 +496,77 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Passes the model's pieces on as chunks until the turn is complete.
+/// Feeds the loop with what is recorded. The calls that may have run, for nobody has recorded their result.
+fn replay(agent: &mut AgentLoop, entries: &[Entry]) -> HashSet<String> {
+    for entry in entries {
+        match &entry.body {
+            Body::ModelTurn(turn) => agent.take(turn),
+            Body::ToolResult(result) => agent.take_result(result),
+            _ => {}
+        }
+    }
+    match agent.step() {
+        Step::Call(calls) if !entries.is_empty() => {
+            calls.into_iter().map(|call| call.tool_use_id).collect()
+        }
+        _ => HashSet::new(),
+    }
+}
+
+/// The result of a call that may have run and must not run twice.
+fn unrepeatable(shared: &Shared, call: &ToolCall) -> Option<ToolReturn> {
+    let tool = shared.options.profile.tools.get(&call.name)?;
+    let text = "The call was interrupted. It may have taken effect, and is not made again.";
+    let result = ToolResult {
+        tool_use_id: call.tool_use_id.clone(),
+        status: ToolStatus::Error,
+        content: vec![ToolContent::Text(text.to_owned())],
+    };
+    (!tool.spec().effects().may_repeat()).then(|| ToolReturn {
+        result,
+        name: call.name.clone(),
+        repairs: Vec::new(),
+        repeated: false,
+        elapsed_ms: 0,
+    })
+}
+
+fn returned(call: &ToolCall, outcome: swarm_tools::Outcome) -> ToolReturn {
+    let repairs = outcome.repairs.into_iter().map(|repair| Repair {
+        at: repair.at,
+        what: repair.what.to_string(),
+    });
+    ToolReturn {
+        result: outcome.result,
+        name: call.name.clone(),
+        repairs: repairs.collect(),
+        repeated: false,
+        elapsed_ms: millis(outcome.elapsed),
+    }
+}
+
+/// Works until it is done, or the attempt is to stop; nothing when its deadline has passed.
+async fn until_stopped<T>(
+    shared: &Shared,
+    run: RunId,
+    deadline: Instant,
+    work: impl Future<Output = T>,
+) -> Result<Option<T>, Interruption> {
+    let cancel = shared.cancels.watch(run);
+    tokio::select! {
+        done = work => Ok(Some(done)),
+        () = cancel.canceled() => Err(Interruption::Canceled),
+        () = shared.shutdown.hand_back.cancelled() => Err(Interruption::HandedBack),
+        () = tokio::time::sleep_until(deadline) => Ok(None),
+    }
+}
+
+/// Passes the model's pieces on as chunks until the turn is complete; its text only when that is for the reader.
 async fn stream_turn(
     shared: &Shared,
     request: ChatRequest,
     chunks: &mut ChunkWriter,
+    streams_text: bool,
 ) -> Result<Completion, ChatError> {
     let mut events = shared.model.chat(request);
     loop {
@@ -401,8 +579,11 @@ async fn stream_turn(
         };
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(ChatEvent::Text(text))) => chunks.push(Kind::Text, &text).await,
+                Some(Ok(ChatEvent::Text(text))) => if streams_text {
+                    chunks.push(Kind::Text, &text).await;
+                },
                 Some(Ok(ChatEvent::Thinking(text))) => chunks.push(Kind::Thinking, &text).await,
+                // Shown when it is run.
                 Some(Ok(ChatEvent::ToolCall(_))) => {}
                 Some(Ok(ChatEvent::Done(completion))) => {
                     chunks.flush().await;
@@ -413,23 +594,6 @@ async fn stream_turn(
             },
             () = flush => chunks.flush().await,
         }
-    }
-}
-
-fn turn(model: String, completion: Completion, took: Duration) -> ModelTurn {
-    let usage = Usage {
-        input_tokens: completion.input_tokens,
-        output_tokens: completion.output_tokens,
-        model_calls: 1,
-        tool_calls: 0,
-    };
-    ModelTurn {
-        model,
-        text: completion.text,
-        tool_calls: Vec::new(),
-        usage,
-        elapsed_ms: millis(took),
-        simulated: completion.simulated,
     }
 }
 
