@@ -61,7 +61,7 @@ pub(super) fn message(message: Message) -> Message {
         }
         Role::Tool => {
             let name = message.tool_name.unwrap_or_default();
-            Message::user(format!("Result of {name}:\n{}", message.content))
+            Message::user(format!("Tool {name} returned: {}", message.content))
         }
         _ => message,
     }
@@ -160,7 +160,7 @@ mod tests {
             Message::assistant(r#"{"action":"t","arguments":{"a":1}}"#)
         );
         let result = message(Message::tool("t", "c", "2"));
-        assert_eq!(result, Message::user("Result of t:\n2"));
+        assert_eq!(result, Message::user("Tool t returned: 2"));
         assert_eq!(message(Message::user("u")), Message::user("u"));
     }
 

@@ -232,7 +232,7 @@ fn a_structured_call_is_json_with_a_format_and_no_tools() {
     let messages = asked(&agent).messages;
     assert!(messages.iter().all(|message| message.tool_calls.is_empty()));
     assert!(messages.iter().all(|message| message.role != Role::Tool));
-    assert_eq!(last_said(&agent), "Result of sum:\n2");
+    assert_eq!(last_said(&agent), "Tool sum returned: 2");
     hear(&mut agent, says(r#"{"action":"final","answer":"Two."}"#));
     assert_eq!(agent.step(), Step::Answer("Two.".into()));
 }
