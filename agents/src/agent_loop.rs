@@ -1,79 +1,164 @@
-//! The loop that an agent thinks in: a value without I/O. Turns of the model go in, requests and the end come out.
+//! The loop that an agent thinks in: a value without I/O. Turns of the model and results of tools go in; what is to be done
+//! next comes out. It can be written down and read back; fed with the same journal it comes to the same state.
+//!
+//! Turn -> tools -> turn, at most `max_iterations` of them; then one turn without tools, which has to answer.
 
-use swarm_model::{ChatRequest, Message};
-use swarm_protocol::journal::ModelTurn;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use swarm_model::context::Calibration;
+use swarm_model::{ChatError, ChatRequest, Completion, Message, ModelFacts, ToolOffer};
+use swarm_protocol::journal::{
+    Body, ModelTurn, ToolCall, ToolMode, ToolReturn, ToolStatus, TurnProblem,
+};
+use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
 use swarm_protocol::{Code, ErrorBody, Usage};
 
+mod calls;
+mod reading;
+mod request;
+mod structured;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use reading::Asked;
+use words::Closing;
+
 /// What the loop needs to know of its agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The system prompt.
     pub prompt: String,
     /// The model.
     pub model: String,
-    /// Most turns of the model.
+    /// Most turns of the model that may call tools.
     pub max_iterations: u32,
     /// Most tokens of one turn.
     pub num_predict: u32,
+    /// How the model is given tools; chosen by what the model can do when not set.
+    pub tool_mode: Option<ToolMode>,
 }
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Ask the model.
-    Ask(ChatRequest),
+    Ask(Box<ChatRequest>),
+    /// Run these calls; they may run side by side.
+    Call(Vec<ToolCall>),
     /// The answer.
     Answer(String),
-    /// No answer is to be had.
+    /// No answer is to be had; [`AgentLoop::partial`] is what there is of one.
     Fail(ErrorBody),
 }
 
-/// What is said to a model that answered nothing.
-const EMPTY_ANSWER: &str = "Your answer was empty. Answer the task now, in plain text.";
+/// Calls that cannot be read, until the model is asked for JSON in place of calls; as many again, and it gets no tools.
+const MOST_UNREADABLE: u32 = 2;
+
+/// The same call with the same arguments is answered once from what is known; the next time ends the use of tools.
+const MOST_SAME: u32 = 2;
+
+/// Turns in a row whose calls brought nothing new end the use of tools.
+const MOST_FRUITLESS: u32 = 3;
+
+/// Times that a host may find the chat too long.
+const MOST_TOO_LONG: u32 = 2;
+
+/// A call whose result the next turn waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    call: ToolCall,
+    result: Option<ToolReturn>,
+}
+
+/// What came of a call, and how often it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Known {
+    result: ToolReturn,
+    times: u32,
+}
+
+/// How often something went wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Trouble {
+    unreadable: u32,
+    not_json: u32,
+    cut: u32,
+    looping: u32,
+    announced: u32,
+    too_long: u32,
+    fruitless: u32,
+}
 
 /// One attempt at a task.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentLoop {
     settings: Settings,
+    facts: ModelFacts,
+    tools: Vec<ToolOffer>,
+    budget: Budget,
+    mode: ToolMode,
+    /// The chat, with calls and results as hosts with a tools API take them, whatever the mode.
     messages: Vec<Message>,
+    pending: Vec<Pending>,
+    /// By tool and arguments.
+    known: BTreeMap<String, Known>,
     turns: u32,
+    trouble: Trouble,
+    closing: Option<Closing>,
+    think: Option<bool>,
     answer: Option<String>,
+    failure: Option<ErrorBody>,
+    last_text: Option<String>,
+    /// Text of the task that others wrote, which a model may quote.
+    context: Option<String>,
+    calibration: Calibration,
     usage: Usage,
     elapsed_ms: u64,
     simulated: bool,
 }
 
 impl AgentLoop {
-    /// A loop at its beginning.
+    /// A loop at its beginning. `tools` are those that are offered, few as small models need it.
     #[must_use]
-    pub fn new(settings: Settings, work: &Work) -> Self {
+    pub fn new(settings: Settings, facts: ModelFacts, tools: Vec<ToolOffer>, work: &Work) -> Self {
+        let mode = match settings.tool_mode {
+            _ if tools.is_empty() => ToolMode::Plain,
+            Some(mode) => mode,
+            None if facts.tools => ToolMode::Native,
+            None => ToolMode::Structured,
+        };
         let messages = vec![
             Message::system(settings.prompt.trim()),
             Message::user(task_text(work)),
         ];
         Self {
+            tools: if mode == ToolMode::Plain {
+                Vec::new()
+            } else {
+                tools
+            },
             settings,
+            facts,
+            budget: work.budget,
+            mode,
             messages,
+            pending: Vec::new(),
+            known: BTreeMap::new(),
             turns: 0,
+            trouble: Trouble::default(),
+            closing: None,
+            think: None,
             answer: None,
+            failure: None,
+            last_text: None,
+            context: work.context.clone(),
+            calibration: Calibration::default(),
             usage: Usage::default(),
             elapsed_ms: 0,
             simulated: false,
-        }
-    }
-
-    /// Takes a finished turn, from the model or from the journal.
-    pub fn take(&mut self, turn: &ModelTurn) {
-        self.turns += 1;
-        self.usage = self.usage.plus(turn.usage);
-        self.elapsed_ms = self.elapsed_ms.saturating_add(turn.elapsed_ms);
-        self.simulated |= turn.simulated;
-        let text = turn.text.trim();
-        if text.is_empty() {
-            self.messages.push(Message::user(EMPTY_ANSWER));
-        } else {
-            self.answer = Some(text.to_owned());
         }
     }
 
@@ -83,18 +168,111 @@ impl AgentLoop {
         if let Some(answer) = &self.answer {
             return Step::Answer(answer.clone());
         }
-        if self.turns >= self.settings.max_iterations.max(1) {
-            let message = format!(
-                "the model {} gave an empty answer {} times: another model or prompt may help",
-                self.settings.model, self.turns
-            );
-            return Step::Fail(ErrorBody::new(Code::EmptyAnswer, message));
+        if let Some(error) = self.failure.clone().or_else(|| self.over_budget()) {
+            return Step::Fail(error);
         }
-        Step::Ask(ChatRequest::new(
-            self.settings.model.clone(),
-            self.messages.clone(),
-            self.settings.num_predict,
-        ))
+        let open: Vec<ToolCall> = self.open_calls().cloned().collect();
+        if !open.is_empty() {
+            return Step::Call(open);
+        }
+        match self.request() {
+            Ok(request) => Step::Ask(Box::new(request)),
+            Err(too_long) => Step::Fail(ErrorBody::new(Code::ModelContext, too_long.to_string())),
+        }
+    }
+
+    /// Whether there is nothing more to ask or to call.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.answer.is_some() || self.failure.is_some() || self.over_budget().is_some()
+    }
+
+    /// The turn that an answer of the model is, to be recorded and then given to [`take`](Self::take).
+    #[must_use]
+    pub fn read(&self, completion: Completion, elapsed_ms: u64) -> ModelTurn {
+        reading::turn(&self.asked(), completion, elapsed_ms)
+    }
+
+    /// The same for an error that is the model's own; nothing for those of its host.
+    #[must_use]
+    pub fn read_error(&self, error: &ChatError, elapsed_ms: u64) -> Option<ModelTurn> {
+        reading::failed_turn(&self.asked(), error, elapsed_ms)
+    }
+
+    /// What a call has for a result without being run: the same one brought it before.
+    #[must_use]
+    pub fn known(&self, call: &ToolCall) -> Option<ToolReturn> {
+        let known = &self.known.get(&calls::key(call))?.result;
+        let succeeded = known.result.status == ToolStatus::Success;
+        succeeded.then(|| ToolReturn {
+            result: words::already(&known.result, &call.tool_use_id),
+            name: call.name.clone(),
+            repairs: Vec::new(),
+            repeated: true,
+            elapsed_ms: 0,
+        })
+    }
+
+    /// Takes what a journal says of this attempt.
+    pub fn replay(&mut self, body: &Body) {
+        match body {
+            Body::ModelTurn(turn) => self.take(turn),
+            Body::ToolResult(result) => self.take_result(result),
+            Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
+        }
+    }
+
+    /// Takes a finished turn, from the model or from the journal.
+    pub fn take(&mut self, turn: &ModelTurn) {
+        // An older version wrote empty turns without saying what was wrong with them.
+        let empty = turn.text.trim().is_empty() && turn.tool_calls.is_empty();
+        let problem = turn.problem.or(empty.then_some(TurnProblem::Empty));
+        let answers = problem.is_none() && turn.tool_calls.is_empty();
+        if !answers {
+            self.calibrate(turn);
+        }
+        let closing = self.is_closing();
+        self.usage = self.usage.plus(turn.usage);
+        self.elapsed_ms = self.elapsed_ms.saturating_add(turn.elapsed_ms);
+        self.simulated |= turn.simulated;
+        if turn.usage.model_calls > 0 {
+            self.turns += 1;
+        }
+        if !turn.text.trim().is_empty() {
+            self.last_text = Some(turn.text.trim().to_owned());
+        }
+        match problem {
+            Some(problem) => self.take_problem(problem, turn, closing),
+            None if answers => self.answer = Some(turn.text.trim().to_owned()),
+            None => self.take_calls(turn),
+        }
+    }
+
+    /// Takes the result of a call, from the tool or from the journal.
+    pub fn take_result(&mut self, result: &ToolReturn) {
+        let id = &result.result.tool_use_id;
+        let waiting = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.call.tool_use_id == *id && pending.result.is_none());
+        let Some(pending) = waiting else { return };
+        pending.result = Some(result.clone());
+        let key = calls::key(&pending.call);
+        self.usage.tool_calls += u64::from(!result.repeated);
+        let known = self.known.entry(key).or_insert_with(|| Known {
+            result: result.clone(),
+            times: 0,
+        });
+        known.times += 1;
+        if !result.repeated {
+            known.result = result.clone();
+        }
+        if known.times > MOST_SAME {
+            self.closing.get_or_insert(Closing::Repeats);
+        }
+        if self.open_calls().next().is_none() {
+            self.show_results();
+        }
     }
 
     /// The model.
@@ -103,7 +281,13 @@ impl AgentLoop {
         &self.settings.model
     }
 
-    /// What all turns used.
+    /// The last text that the model wrote, when there is any.
+    #[must_use]
+    pub fn partial(&self) -> Option<&str> {
+        self.last_text.as_deref()
+    }
+
+    /// What all turns and calls used.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
@@ -120,105 +304,229 @@ impl AgentLoop {
     pub fn simulated(&self) -> bool {
         self.simulated
     }
+
+    /// Whether the text of the next turn is for the reader as it comes: in structured mode it is JSON.
+    #[must_use]
+    pub fn streams_text(&self) -> bool {
+        self.mode != ToolMode::Structured || self.is_closing()
+    }
+
+    fn open_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        let open = |pending: &&Pending| pending.result.is_none();
+        self.pending
+            .iter()
+            .filter(open)
+            .map(|pending| &pending.call)
+    }
+
+    /// Whether the next turn is the one without tools.
+    fn is_closing(&self) -> bool {
+        self.closing.is_some() || (!self.tools.is_empty() && self.turns >= self.max_turns())
+    }
+
+    fn max_turns(&self) -> u32 {
+        self.settings.max_iterations.max(1)
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let closing = self.is_closing();
+        let names = self.tools.iter().map(|tool| tool.name.as_str());
+        Asked {
+            turn: self.turns + 1,
+            model: &self.settings.model,
+            mode: if closing { ToolMode::Plain } else { self.mode },
+            tools: names.collect(),
+            closing,
+            foreign: self.foreign_texts(),
+        }
+    }
+
+    /// What the model was given to read that others wrote.
+    fn foreign_texts(&self) -> Vec<&str> {
+        let results = self
+            .messages
+            .iter()
+            .filter(|message| message.role == swarm_model::Role::Tool)
+            .map(|message| message.content.as_str());
+        results.chain(self.context.as_deref()).collect()
+    }
+
+    /// Learns from what the host counted of the request that this turn answers.
+    fn calibrate(&mut self, turn: &ModelTurn) {
+        if turn.usage.input_tokens == 0 {
+            return;
+        }
+        if let Ok(request) = self.request() {
+            let size = swarm_model::context::Size::of(&request.messages, &request.tools);
+            self.calibration.observe(size, turn.usage.input_tokens);
+        }
+    }
+
+    fn over_budget(&self) -> Option<ErrorBody> {
+        let tokens = self.usage.input_tokens + self.usage.output_tokens;
+        // Calls of tools are used up only when one more is wanted, turns of the model when none is.
+        let calls = self.open_calls().next().is_some();
+        let bounds = [
+            (
+                "tool calls",
+                self.budget.tool_calls.filter(|_| calls),
+                self.usage.tool_calls,
+            ),
+            (
+                "model calls",
+                self.budget.model_calls.filter(|_| !calls),
+                self.usage.model_calls,
+            ),
+            ("tokens", self.budget.tokens, tokens),
+        ];
+        let over = bounds.into_iter().find_map(|(what, bound, used)| {
+            let bound = bound.filter(|bound| used >= *bound)?;
+            Some(format!("the budget of {bound} {what} is used up"))
+        });
+        over.map(|message| ErrorBody::new(Code::Budget, message))
+    }
+
+    fn take_calls(&mut self, turn: &ModelTurn) {
+        self.mode = turn.mode.unwrap_or(self.mode);
+        let said = turn.tool_calls.iter().map(|call| swarm_model::ToolCall {
+            id: Some(call.tool_use_id.clone()),
+            name: call.name.clone(),
+            arguments: calls::as_object(&call.input),
+        });
+        self.messages
+            .push(Message::assistant(turn.text.clone()).calling(said.collect()));
+        let pending = turn.tool_calls.iter().map(|call| Pending {
+            call: call.clone(),
+            result: None,
+        });
+        self.pending = pending.collect();
+    }
+
+    /// Shows the model all results of its last turn, in the order of its calls.
+    fn show_results(&mut self) {
+        let mut fruitful = false;
+        for result in std::mem::take(&mut self.pending)
+            .into_iter()
+            .filter_map(|pending| pending.result)
+        {
+            fruitful |= result.result.status == ToolStatus::Success && !result.repeated;
+            let text = words::text_of(&result.result);
+            self.messages
+                .push(Message::tool(result.name, result.result.tool_use_id, text));
+        }
+        self.trouble.fruitless = if fruitful {
+            0
+        } else {
+            self.trouble.fruitless + 1
+        };
+        if self.trouble.fruitless >= MOST_FRUITLESS {
+            self.closing.get_or_insert(Closing::NoProgress);
+        }
+    }
+
+    fn take_problem(&mut self, problem: TurnProblem, turn: &ModelTurn, closing: bool) {
+        let trouble = &mut self.trouble;
+        match problem {
+            TurnProblem::ToolsUnsupported => self.mode = ToolMode::Structured,
+            TurnProblem::TooLong => {
+                trouble.too_long += 1;
+                if trouble.too_long > MOST_TOO_LONG {
+                    let message =
+                        "the chat does not fit into the model's context window".to_owned();
+                    self.failure = Some(ErrorBody::new(Code::ModelContext, message));
+                }
+            }
+            TurnProblem::CallUnreadable => {
+                trouble.unreadable += 1;
+                self.degrade();
+            }
+            TurnProblem::CallAnnounced => {
+                trouble.announced += 1;
+                // Once may be a manner of speaking.
+                trouble.unreadable += u32::from(trouble.announced > 1);
+                self.degrade();
+            }
+            TurnProblem::NotJson => {
+                trouble.not_json += 1;
+                if trouble.not_json >= MOST_UNREADABLE {
+                    self.closing.get_or_insert(Closing::Unreadable);
+                }
+            }
+            TurnProblem::Cut => trouble.cut += 1,
+            TurnProblem::Looping => {
+                trouble.looping += 1;
+                if trouble.looping > 1 {
+                    let message = format!("the model {} repeats itself", self.settings.model);
+                    self.failure = Some(ErrorBody::new(Code::ModelLooping, message));
+                }
+            }
+            TurnProblem::Empty | TurnProblem::OnlyThinking if self.facts.thinking => {
+                self.think = Some(false);
+            }
+            TurnProblem::Empty | TurnProblem::OnlyThinking | TurnProblem::CallAtTheEnd => {}
+        }
+        if let Some(text) = words::feedback(problem, self.settings.num_predict) {
+            if !turn.text.trim().is_empty() {
+                self.messages.push(Message::assistant(turn.text.trim()));
+            }
+            self.messages.push(Message::user(text));
+        }
+        let was_asked = turn.usage.model_calls > 0;
+        let last = closing || (self.tools.is_empty() && self.turns >= self.max_turns());
+        if problem == TurnProblem::Cut && (last || self.trouble.cut > 1) {
+            self.answer = self.cut_answer(turn);
+        }
+        if was_asked && last && self.answer.is_none() && self.failure.is_none() {
+            self.failure = Some(self.out_of_turns(problem, closing));
+        }
+    }
+
+    /// A beginning is better than nothing, and says that it is one.
+    fn cut_answer(&self, turn: &ModelTurn) -> Option<String> {
+        let text = turn.text.trim();
+        let is_prose = turn.mode != Some(ToolMode::Structured) && !text.is_empty();
+        let bound = self.settings.num_predict;
+        is_prose.then(|| format!("{text}…\n\n(cut off at {bound} tokens)"))
+    }
+
+    /// A model whose calls cannot be read is asked for JSON in place of calls, and later for nothing but an answer.
+    fn degrade(&mut self) {
+        let chosen = self.settings.tool_mode.is_none();
+        if self.trouble.unreadable >= 2 * MOST_UNREADABLE {
+            self.closing.get_or_insert(Closing::Unreadable);
+        } else if self.trouble.unreadable >= MOST_UNREADABLE
+            && self.mode == ToolMode::Native
+            && chosen
+        {
+            self.mode = ToolMode::Structured;
+        }
+    }
+
+    fn out_of_turns(&self, problem: TurnProblem, closing: bool) -> ErrorBody {
+        let model = &self.settings.model;
+        if closing {
+            let why = self.closing.unwrap_or(Closing::Turns).reason();
+            let message = format!(
+                "the model {model} gave no answer: {why}, and asked for an answer without tools it gave none"
+            );
+            return ErrorBody::new(Code::Iterations, message);
+        }
+        let (code, did) = match problem {
+            TurnProblem::Looping => (Code::ModelLooping, "repeated itself"),
+            TurnProblem::Cut => (Code::ModelContext, "was cut off"),
+            _ => (Code::EmptyAnswer, "gave an empty answer"),
+        };
+        let message = format!(
+            "the model {model} {did} {} times: another model or prompt may help",
+            self.turns
+        );
+        ErrorBody::new(code, message)
+    }
 }
 
 fn task_text(work: &Work) -> String {
     match &work.context {
         Some(context) => format!("{}\n\n# Context\n\n{}", work.input.trim(), context.trim()),
         None => work.input.trim().to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use swarm_protocol::submission::Budget;
-    use swarm_protocol::{RunId, Timestamp, Version};
-
-    use super::*;
-
-    fn work(context: Option<&str>) -> Work {
-        Work {
-            v: Version,
-            run: RunId::random(),
-            task: "t".parse().unwrap(),
-            attempt: 1,
-            agent: "a".parse().unwrap(),
-            input: " Why? ".into(),
-            context: context.map(str::to_owned),
-            budget: Budget::default(),
-            deadline: Timestamp::from_millis(0),
-        }
-    }
-
-    fn settings() -> Settings {
-        Settings {
-            prompt: "You are.\n".into(),
-            model: "m".into(),
-            max_iterations: 2,
-            num_predict: 9,
-        }
-    }
-
-    fn turn(text: &str) -> ModelTurn {
-        let usage = Usage {
-            input_tokens: 3,
-            output_tokens: 4,
-            model_calls: 1,
-            tool_calls: 0,
-        };
-        ModelTurn {
-            model: "m".into(),
-            text: text.into(),
-            tool_calls: vec![],
-            usage,
-            elapsed_ms: 10,
-            simulated: true,
-        }
-    }
-
-    #[test]
-    fn one_turn_answers() {
-        let mut agent = AgentLoop::new(settings(), &work(Some("Because.")));
-        let messages = vec![
-            Message::system("You are."),
-            Message::user("Why?\n\n# Context\n\nBecause."),
-        ];
-        assert_eq!(agent.step(), Step::Ask(ChatRequest::new("m", messages, 9)));
-        agent.take(&turn(" So. "));
-        assert_eq!(agent.step(), Step::Answer("So.".into()));
-        assert_eq!(
-            (
-                agent.usage().model_calls,
-                agent.elapsed_ms(),
-                agent.simulated()
-            ),
-            (1, 10, true)
-        );
-    }
-
-    #[test]
-    fn an_empty_answer_is_asked_for_again_and_then_fails() {
-        let mut agent = AgentLoop::new(settings(), &work(None));
-        agent.take(&turn("  "));
-        let Step::Ask(request) = agent.step() else {
-            panic!()
-        };
-        assert_eq!(request.messages.last(), Some(&Message::user(EMPTY_ANSWER)));
-        agent.take(&turn(""));
-        let Step::Fail(error) = agent.step() else {
-            panic!()
-        };
-        assert_eq!(error.code, "SW-MODEL-EMPTY");
-    }
-
-    #[test]
-    fn a_replayed_journal_leads_to_the_same_step() {
-        let (mut live, mut replayed) = (
-            AgentLoop::new(settings(), &work(None)),
-            AgentLoop::new(settings(), &work(None)),
-        );
-        live.take(&turn(""));
-        replayed.take(&turn(""));
-        assert_eq!(live.step(), replayed.step());
     }
 }

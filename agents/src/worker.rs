@@ -7,6 +7,7 @@ use swarm_bus::work_loop::{self, Shutdown};
 use swarm_bus::{Bus, topology};
 use swarm_model::ChatModel;
 use swarm_protocol::{AgentName, InstanceId};
+use swarm_tools::Toolset;
 
 use crate::agent_loop::Settings;
 
@@ -21,7 +22,7 @@ use circuit::Circuit;
 use presence::Presence;
 
 /// What an agent is: role and configuration together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     /// Its name.
     pub agent: AgentName,
@@ -31,10 +32,12 @@ pub struct Profile {
     pub capabilities: Vec<String>,
     /// How it thinks.
     pub settings: Settings,
+    /// What it may call.
+    pub tools: Toolset,
 }
 
 /// How a worker runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The agent.
     pub profile: Profile,

@@ -219,11 +219,9 @@ mod tests {
     fn entry(claim: &Claim, attempt: u32, work_seq: u64, delivery: u64, ended: bool) -> Entry {
         let turn = ModelTurn {
             model: "m".into(),
-            text: "x".into(),
-            tool_calls: vec![],
-            usage: Usage::default(),
+            text: "t".into(),
             elapsed_ms: 1,
-            simulated: false,
+            ..ModelTurn::default()
         };
         let answer = Answer {
             task: claim.task.clone(),

@@ -19,7 +19,7 @@ mod tree;
 pub(crate) mod command;
 
 pub(crate) use mistakes::ConfigError;
-pub(crate) use sections::Config;
+pub(crate) use sections::{Agent, Config, ToolMode};
 
 use mistakes::{Mistake, Place};
 use reading::{Findings, Reader};

@@ -12,10 +12,12 @@ use swarm_bus::{Role, topology};
 use swarm_coordinator::Coordinator;
 use swarm_model::Ollama;
 use swarm_protocol::error::chain;
+use swarm_protocol::submission::Budget;
 use swarm_protocol::{AgentName, InstanceId};
+use swarm_tools::{Toolset, builtin};
 
 use crate::args::{Global, RoleArgs};
-use crate::config::Config;
+use crate::config::{Agent, Config, ToolMode};
 use crate::connect::{ROLE_PATIENCE, connect};
 use crate::exit::{FAILED, Failure};
 use crate::health::Health;
@@ -40,6 +42,11 @@ pub(crate) async fn coordinator(
         default_agents: config.runs.default_agents.clone(),
         summarizer: summarizer()?,
         total: config.runs.deadlines.total.0,
+        budget: Budget {
+            model_calls: Some(config.runs.budget.model_calls),
+            tool_calls: Some(config.runs.budget.tool_calls),
+            ..Budget::default()
+        },
         max_open: config.runs.max_open,
         max_agents: config.mcp.max_agents,
         topology: topology_settings(config),
@@ -68,6 +75,14 @@ pub(crate) async fn agent(
     role: &RoleArgs,
 ) -> Result<(), Failure> {
     let profile = profile(config, name)?;
+    let missing = config.agents.get(&profile.agent).map(missing_tools);
+    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        tracing::warn!(
+            missing = missing.join(", "),
+            built_in = builtin::names().join(", "),
+            "tools of this agent are not there; it works without them"
+        );
+    }
     let health = Health::serve(role.health).await?;
     let ollama = ollama(config)?;
     let bus = connect(global, config, Role::Agent, ROLE_PATIENCE).await?;
@@ -161,8 +176,23 @@ fn profile(config: &Config, name: &str) -> Result<Profile, Failure> {
                 .or(role.map(|role| role.max_iterations))
                 .unwrap_or(3),
             num_predict: NUM_PREDICT.min(config.ollama.num_ctx),
+            tool_mode: own.tool_mode.and_then(ToolMode::fixed),
         },
+        tools: tools(own)?,
     })
+}
+
+/// The tools of an agent, of those that there are.
+fn tools(own: &Agent) -> Result<Toolset, Failure> {
+    let names = own.tools.iter().flatten();
+    let found = names.filter_map(|name| builtin::get(name)).collect();
+    Toolset::new(found).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// The tools that an agent's configuration names and that are not there.
+pub(crate) fn missing_tools(own: &Agent) -> Vec<&str> {
+    let names = own.tools.iter().flatten().map(String::as_str);
+    names.filter(|name| builtin::get(name).is_none()).collect()
 }
 
 /// The model of an agent as configured.

@@ -19,6 +19,7 @@ use swarm_bus::topology::{self, Settings, TopologyError};
 use swarm_bus::watch::WatchError;
 use swarm_bus::work_loop::{self, Shutdown};
 use swarm_bus::{Bus, Delivery};
+use swarm_protocol::submission::Budget;
 use swarm_protocol::{AgentName, InstanceId};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -63,6 +64,8 @@ pub struct Options {
     pub summarizer: AgentName,
     /// From submission to end, when the submission says nothing.
     pub total: Duration,
+    /// What a run may use, where the submission says nothing.
+    pub budget: Budget,
     /// Runs that may be open at once; further submissions wait in the inbox.
     pub max_open: u64,
     /// Instances of agents that may be live at once.

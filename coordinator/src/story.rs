@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use swarm_protocol::answer::AnswerStatus;
 use swarm_protocol::endpoint::{Explanation, StoryLine, TimeSpent};
 use swarm_protocol::event::{Body, Effect, Event};
-use swarm_protocol::journal::{self, Entry};
+use swarm_protocol::journal::{self, Entry, ModelTurn, ToolReturn, ToolStatus};
 use swarm_protocol::summary::{WaitKind, WaitingFor};
 use swarm_protocol::{AgentName, RunId, TaskId, Timestamp};
 
@@ -74,7 +74,7 @@ pub(crate) fn tell(sources: Sources<'_>) -> Explanation {
         time: TimeSpent {
             waiting_ms: idle(submitted_at(events).unwrap_or(end), end, working),
             model_ms: model_ms(entries),
-            tool_ms: 0,
+            tool_ms: tool_ms(entries),
         },
         waiting_for,
     }
@@ -177,17 +177,16 @@ fn of_entry(entry: &Entry, dispatched: &Dispatches) -> Vec<StoryLine> {
         journal::Body::ModelTurn(turn) => {
             let took = std::time::Duration::from_millis(turn.elapsed_ms);
             let what = format!(
-                "{task}: a turn of {}, {} tokens",
-                turn.model, turn.usage.output_tokens
+                "{task}: a turn of {}, {} tokens{}",
+                turn.model,
+                turn.usage.output_tokens,
+                brought(turn)
             );
             vec![line(entry.at, what, Some(took))]
         }
         journal::Body::ToolResult(result) => {
-            vec![line(
-                entry.at,
-                format!("{task}: tool call {} done", result.tool_use_id),
-                None,
-            )]
+            let took = std::time::Duration::from_millis(result.elapsed_ms);
+            vec![line(entry.at, came_of(task, result), Some(took))]
         }
         journal::Body::Completed(answer)
         | journal::Body::Failed(answer)
@@ -274,6 +273,52 @@ fn idle(from: Timestamp, to: Timestamp, mut working: Vec<Stretch>) -> u64 {
         idle += to.since(reached);
     }
     millis(idle)
+}
+
+/// What a turn brought, when it is no answer.
+fn brought(turn: &ModelTurn) -> String {
+    if let Some(problem) = turn.problem {
+        return format!(": {problem}");
+    }
+    if turn.tool_calls.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = turn
+        .tool_calls
+        .iter()
+        .map(|call| call.name.as_str())
+        .collect();
+    let found = if turn.salvaged { ", as text" } else { "" };
+    format!(": calls {}{found}", names.join(", "))
+}
+
+fn came_of(task: &TaskId, result: &ToolReturn) -> String {
+    let name = &result.name;
+    let repaired: Vec<String> = result
+        .repairs
+        .iter()
+        .map(|repair| match repair.at.as_str() {
+            "" => repair.what.clone(),
+            at => format!("{at}: {}", repair.what),
+        })
+        .collect();
+    let how = match repaired.as_slice() {
+        _ if result.repeated => " from before".to_owned(),
+        [] => String::new(),
+        repaired => format!(", arguments repaired ({})", repaired.join("; ")),
+    };
+    match result.result.status {
+        ToolStatus::Success => format!("{task}: {name} returned{how}"),
+        ToolStatus::Error => format!("{task}: {name} failed{how}"),
+    }
+}
+
+fn tool_ms(entries: &[Entry]) -> u64 {
+    let of_entry = |entry: &Entry| match &entry.body {
+        journal::Body::ToolResult(result) => result.elapsed_ms,
+        _ => 0,
+    };
+    entries.iter().map(of_entry).sum()
 }
 
 fn model_ms(entries: &[Entry]) -> u64 {

@@ -34,6 +34,7 @@ impl Roster {
             default_agents: options.default_agents.clone().unwrap_or_else(everyone),
             summarizer: options.summarizer.clone(),
             total: options.total.min(longest_total),
+            budget: options.budget,
             longest_total,
         };
         Self {

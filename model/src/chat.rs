@@ -36,7 +36,7 @@ pub trait ChatModel: Send + Sync {
 }
 
 /// What a model can do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
     /// The digest of its weights and template; empty when the host did not say.
     pub digest: String,
@@ -104,7 +104,7 @@ pub struct ToolCall {
 }
 
 /// A tool that is offered to a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolOffer {
     /// Its name.
     pub name: String,

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// What is put into a marker.
 pub const BREAK: char = '\u{2060}';
 
+/// What markers begin with.
+const FIRST: [char; 2] = ['<', '['];
+
 /// Most bytes between `<|` and `|>`.
 const MAX_INNER: usize = 96;
 
@@ -66,13 +69,27 @@ pub struct Markers {
 }
 
 impl Markers {
-    /// The common markers and these, as [`extract`] finds them. Those of fewer than three characters are passed over.
+    /// The common markers and these, as [`extract`] finds them. Those of fewer than three characters, and those that begin
+    /// with anything but `<` or `[`, are passed over.
     #[must_use]
     pub fn with(own: impl IntoIterator<Item = String>) -> Self {
-        let long = |marker: &String| marker.chars().count() > 2 && !marker.contains(BREAK);
+        let is_marker = |marker: &String| {
+            marker.starts_with(FIRST) && marker.chars().count() > 2 && !marker.contains(BREAK)
+        };
         Self {
-            own: own.into_iter().filter(long).collect(),
+            own: own.into_iter().filter(is_marker).collect(),
         }
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for marker in &other.own {
+            if !self.own.contains(marker) {
+                self.own.push(marker.clone());
+            }
+        }
+        self
     }
 
     /// The text with every marker broken up; as it is when there is none. Once more changes nothing.
@@ -80,11 +97,11 @@ impl Markers {
     pub fn break_up<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut broken = String::new();
         let mut copied = 0;
-        for (at, first) in text.char_indices() {
+        for (at, first) in text.match_indices(FIRST) {
             let Some(rest) = text.get(at..).filter(|rest| self.begins(rest)) else {
                 continue;
             };
-            let behind = text.len() - rest.len() + first.len_utf8();
+            let behind = text.len() - rest.len() + first.len();
             broken.push_str(text.get(copied..behind).unwrap_or_default());
             broken.push(BREAK);
             copied = behind;
@@ -97,13 +114,10 @@ impl Markers {
     }
 
     fn begins(&self, rest: &str) -> bool {
-        let common = rest.starts_with(['<', '['])
-            && (bars(rest).is_some() || COMMON.iter().any(|marker| rest.starts_with(marker)));
-        common
-            || self
-                .own
-                .iter()
-                .any(|marker| rest.starts_with(marker.as_str()))
+        let is_own = |marker: &String| rest.starts_with(marker.as_str());
+        bars(rest).is_some()
+            || COMMON.iter().any(|marker| rest.starts_with(marker))
+            || self.own.iter().any(is_own)
     }
 }
 

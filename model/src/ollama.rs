@@ -53,9 +53,6 @@ use truncation::Sent;
 /// The header that the simulator sets on every answer, and no other server.
 const SIMULATED: &str = "x-ollama-sim";
 
-/// What is done to text that is not of this swarm, before it is sent.
-const FOREIGN_TEXT: request::Rewrite = request::as_it_is;
-
 /// Ollama hosts; cheap to clone. A process needs one: clones share its connections and its slots.
 ///
 /// Needs a tokio runtime with time and I/O.
@@ -210,7 +207,8 @@ enum Stage {
 impl Shared {
     async fn answer(self: Arc<Self>, request: ChatRequest) -> Result<Box<Reply>, ChatError> {
         refuse_cloud(&request.model)?;
-        let body = request::chat(&request, self.window, FOREIGN_TEXT)?;
+        let markers = self.known.markers(&request.model);
+        let body = request::chat(&request, self.window, &markers)?;
         let sent = Sent::of(&request, self.window);
         let model = request.model;
         self.open(&Ask { model, body, sent }).await.map(Box::new)

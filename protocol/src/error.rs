@@ -154,6 +154,10 @@ codes! {
     ModelLooping "SW-MODEL-LOOPING" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
     /// The model gave an empty answer.
     EmptyAnswer "SW-MODEL-EMPTY" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
+    /// The agent used all its turns on tools, and gave no answer when it was asked for one without them.
+    Iterations "SW-AGENT-ITERATIONS" 500 retryable "`swarm runs explain <run>` shows what it called. Raise `agents.<name>.max_iterations`, or take another model or prompt.",
+    /// The run has used what it may. The text is what there was until then.
+    Budget "SW-BUDGET" 500 lasting "Submit with a larger `budget`, or raise `runs.budget`.",
     /// A message in a stream cannot be read. It is a dead letter.
     Undecodable "SW-UNDECODABLE" 400 lasting "`swarm doctor` counts dead letters. Find out who wrote it; in a swarm of several versions, upgrade the older processes.",
     /// The log of a run cannot be read as one. The run is set aside, no other is touched.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Answer, RunResult};
 use crate::definition::Definition;
 use crate::ids::{InstanceId, RunId, TaskId};
-use crate::submission::Submission;
+use crate::submission::{Budget, Submission};
 use crate::summary::RunState;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -122,6 +122,9 @@ pub struct Accepted {
     pub submitted_at: Timestamp,
     /// When the run must have ended.
     pub deadline: Timestamp,
+    /// What all its attempts together may use.
+    #[serde(skip_serializing_if = "Budget::is_unbounded", default)]
+    pub budget: Budget,
     /// What the run does.
     pub definition: Definition,
     /// Where the answer of the `ask` that submitted it goes.

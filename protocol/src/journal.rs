@@ -1,5 +1,7 @@
 //! The journal of a task: JOURNAL on `swarm.run.<run>.task.<task>.{log,msg,end}`, three leaves under one CAS.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,7 +49,7 @@ pub enum Body {
     /// A finished turn of the model that the agent goes on from.
     ModelTurn(ModelTurn),
     /// A finished tool call.
-    ToolResult(ToolResult),
+    ToolResult(ToolReturn),
     /// The attempt ended with an answer.
     Completed(Box<Answer>),
     /// The attempt ended without one.
@@ -86,7 +88,7 @@ impl Body {
 }
 
 /// A finished turn of the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelTurn {
     /// The model.
     pub model: String,
@@ -99,9 +101,73 @@ pub struct ModelTurn {
     pub usage: Usage,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
+    /// How tools were offered; nothing when none were.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mode: Option<ToolMode>,
+    /// What was wrong with it. Such a turn is no answer and calls nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<TurnProblem>,
+    /// Whether the calls were found in the text, where the model had written them.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub salvaged: bool,
     /// Whether a simulated model wrote it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub simulated: bool,
+}
+
+/// How a model is given tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolMode {
+    /// By the host's tools API.
+    Native,
+    /// By a JSON Schema that every answer satisfies: the call of a tool, or the final answer.
+    Structured,
+    /// Not at all.
+    Plain,
+}
+
+/// What is wrong with a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnProblem {
+    /// There is no text and no call.
+    Empty,
+    /// The model thought and did not come to an answer.
+    OnlyThinking,
+    /// The host could not read the call that the model wrote, or swallowed it.
+    CallUnreadable,
+    /// The model announced a call and made none.
+    CallAnnounced,
+    /// The answer is not the JSON that was asked for.
+    NotJson,
+    /// The answer ended at the bound on its length.
+    Cut,
+    /// The model repeated itself without end.
+    Looping,
+    /// The model takes no tools, other than its host had said.
+    ToolsUnsupported,
+    /// The host found the chat too long.
+    TooLong,
+    /// A tool was called where none was offered.
+    CallAtTheEnd,
+}
+
+impl fmt::Display for TurnProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::OnlyThinking => "it thought, and did not answer",
+            Self::CallUnreadable => "its call of a tool could not be read",
+            Self::CallAnnounced => "it announced a call of a tool, and made none",
+            Self::NotJson => "it is not the JSON that was asked for",
+            Self::Cut => "it was cut off at the bound on its length",
+            Self::Looping => "it repeated itself without end",
+            Self::ToolsUnsupported => "the model takes no tools",
+            Self::TooLong => "the chat was too long for the model",
+            Self::CallAtTheEnd => "it calls a tool where it was to answer without",
+        })
+    }
 }
 
 /// A tool call in the Strands form.
@@ -126,6 +192,34 @@ pub struct ToolResult {
     pub status: ToolStatus,
     /// What the model gets to see.
     pub content: Vec<ToolContent>,
+}
+
+/// A tool result as the journal holds it: what the model gets to see, and how it came about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolReturn {
+    /// The result.
+    #[serde(flatten)]
+    pub result: ToolResult,
+    /// The tool.
+    pub name: String,
+    /// What was mended in the arguments before the call.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub repairs: Vec<Repair>,
+    /// Whether the tool was not run, because the same call had a result already.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub repeated: bool,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: u64,
+}
+
+/// Something that was mended in the arguments of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Repair {
+    /// Where, as a JSON pointer; empty for the whole.
+    pub at: String,
+    /// What was done.
+    pub what: String,
 }
 
 /// How a tool call ended.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::answer::Usage;
 use crate::error::{Code, ErrorBody};
 use crate::ids::{AgentName, hex};
 use crate::limits::{MAX_LABEL_BYTES, MAX_LABELS, MAX_TASKS};
@@ -41,6 +42,57 @@ pub struct Budget {
     /// Depth of agents that ask agents.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub depth: Option<u64>,
+}
+
+impl Budget {
+    /// What this one says, and of what it does not say, the other one.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            model_calls: self.model_calls.or(other.model_calls),
+            tool_calls: self.tool_calls.or(other.tool_calls),
+            tokens: self.tokens.or(other.tokens),
+            handoffs: self.handoffs.or(other.handoffs),
+            depth: self.depth.or(other.depth),
+        }
+    }
+
+    /// What is left when this was used.
+    #[must_use]
+    pub fn without(self, used: Usage) -> Self {
+        let left = |bound: Option<u64>, used: u64| bound.map(|bound| bound.saturating_sub(used));
+        Self {
+            model_calls: left(self.model_calls, used.model_calls),
+            tool_calls: left(self.tool_calls, used.tool_calls),
+            tokens: left(
+                self.tokens,
+                used.input_tokens.saturating_add(used.output_tokens),
+            ),
+            ..self
+        }
+    }
+
+    /// The share of the `index`th of `parts`, all of which together are the whole. Depth is no amount, and stays.
+    #[must_use]
+    pub fn share(self, index: u64, parts: u64) -> Self {
+        let parts = parts.max(1);
+        let share = |bound: Option<u64>| {
+            bound.map(|bound| bound / parts + u64::from(index < bound % parts))
+        };
+        Self {
+            model_calls: share(self.model_calls),
+            tool_calls: share(self.tool_calls),
+            tokens: share(self.tokens),
+            handoffs: share(self.handoffs),
+            depth: self.depth,
+        }
+    }
+
+    /// Whether it bounds nothing.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A submission: SUBMISSION. `task` or `workflow` is needed.

@@ -144,7 +144,7 @@ mod tests {
 
     fn entry() -> serde_json::Value {
         json!({ "v": 1, "run": crate::RunId::random(), "task": "t", "attempt": 1, "instance": "i1", "at": "2026-01-01T00:00:00Z",
-            "type": "tool_result", "data": { "toolUseId": "c", "status": "success", "content": [] } })
+            "type": "tool_result", "data": { "toolUseId": "c", "name": "t", "status": "success", "content": [] } })
     }
 
     fn work() -> serde_json::Value {

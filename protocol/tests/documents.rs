@@ -167,8 +167,14 @@ fn journal_entries() {
     let turn = json!({ "model": "m", "text": "", "tool_calls": [call], "usage": usage(), "elapsed_ms": 5 });
     same::<Entry>(entry("model_turn", turn));
     let content = json!([{ "text": "2" }, { "json": { "value": 2 } }]);
-    let tool_result = json!({ "toolUseId": "t1", "status": "success", "content": content });
+    let tool_result = json!({ "toolUseId": "t1", "name": "calculator", "status": "success", "content": content, "elapsed_ms": 3 });
     same::<Entry>(entry("tool_result", tool_result));
+    let repairs = json!([{ "at": "/n", "what": "JSON in a string was read" }]);
+    let repeated = json!({ "toolUseId": "t2", "name": "calculator", "status": "error", "content": [], "repairs": repairs,
+        "repeated": true, "elapsed_ms": 0 });
+    same::<Entry>(entry("tool_result", repeated));
+    let empty = json!({ "model": "m", "text": "", "usage": usage(), "elapsed_ms": 5, "mode": "structured", "problem": "not_json" });
+    same::<Entry>(entry("model_turn", empty));
     same::<Entry>(entry("completed", answer()));
     same::<Entry>(entry("failed", failed_answer()));
     let mut canceled = entry("canceled", failed_answer());

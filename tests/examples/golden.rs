@@ -21,6 +21,7 @@ use swarm_model::chat::{DoneReason, Look, ModelFacts};
 use swarm_model::{ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, Completion};
 use swarm_protocol::InstanceId;
 use swarm_tests::{Process, Stack, eventually, holds};
+use swarm_tools::Toolset;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FAST: [&str; 4] = ["--latency", "0ms", "--tokens-per-second", "0"];
@@ -182,12 +183,14 @@ impl Recorder<'_> {
             model: "scripted:1b".to_owned(),
             max_iterations: 3,
             num_predict: 100,
+            tool_mode: None,
         };
         let profile = Profile {
             agent: "research_agent".parse().unwrap(),
             description: "A scripted one".to_owned(),
             capabilities: Vec::new(),
             settings,
+            tools: Toolset::default(),
         };
         let options = Options {
             profile,

@@ -69,6 +69,40 @@ impl Sim {
         log["requests"].as_array().unwrap().clone()
     }
 
+    /// The bodies of its chats of a model, oldest first, without those that only load it.
+    pub async fn bodies(&self, model: &str) -> Vec<Value> {
+        let url = format!("http://{}/sim/log?bodies", self.control);
+        let log: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        let bodies = log["requests"].as_array().unwrap().iter();
+        bodies
+            .filter(|entry| entry["path"] == "/api/chat" && entry["prompt"] != "")
+            .map(|entry| entry["body"].clone())
+            .filter(|body| body["model"] == model)
+            .collect()
+    }
+
+    /// What it says, by rules in YAML.
+    pub async fn follow(&self, rules: &str) {
+        self.put("rules", rules).await;
+    }
+
+    /// What it breaks, by plans in YAML.
+    pub async fn break_by(&self, faults: &str) {
+        self.put("faults", faults).await;
+    }
+
+    async fn put(&self, what: &str, yaml: &str) {
+        let url = format!("http://{}/sim/{what}", self.control);
+        let put = reqwest::Client::new().put(url).body(yaml.to_owned());
+        let answer = put.send().await.unwrap();
+        let status = answer.status();
+        assert!(
+            status.is_success(),
+            "{status}: {}",
+            answer.text().await.unwrap()
+        );
+    }
+
     /// Its counts.
     pub async fn stats(&self) -> Value {
         let url = format!("http://{}/sim/stats", self.control);

@@ -7,6 +7,8 @@ mod edit;
 mod tests;
 mod ways;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,6 +49,23 @@ pub enum Change {
     },
     /// A choice got the case of letters that the schema gives it.
     Recased,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Parsed => "JSON in a string was read",
+            Self::Unwrapped => "the arguments were taken out of what stood around them",
+            Self::Emptied => "no arguments became {}",
+            Self::ToText => "a number or boolean became text",
+            Self::Listed => "a single value became a list",
+            Self::DroppedEmpty => "an empty property was dropped",
+            Self::DroppedUnknown => "an unknown property was dropped",
+            Self::Renamed { from } => return write!(f, "renamed from {from}"),
+            Self::Recased => "the case of letters was changed",
+        };
+        f.write_str(text)
+    }
 }
 
 /// Arguments that satisfy the schema.

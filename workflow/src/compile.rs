@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_protocol::definition::{Action, Definition, Step};
+use swarm_protocol::submission::Budget;
 use swarm_protocol::{AgentName, Aggregate, Code, ErrorBody, Span, Submission, TaskId};
 
 /// What is known and configured when a submission is accepted.
@@ -17,6 +18,8 @@ pub struct Team {
     pub summarizer: AgentName,
     /// From submission to end, when the submission says nothing.
     pub total: Duration,
+    /// What a run may use, where the submission says nothing.
+    pub budget: Budget,
     /// Longest such time: half the retention.
     pub longest_total: Duration,
 }

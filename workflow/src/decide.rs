@@ -116,6 +116,7 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         .submitted_at
         .after(total_timeout(submission.timeout, team));
     let accepted = Accepted {
+        budget: submission.budget.unwrap_or_default().or(team.budget),
         submission,
         target: submit.target.clone(),
         content_sha256: submit.content_sha256.clone(),
@@ -270,7 +271,11 @@ fn after_single(state: &State) -> Next {
             Some(ErrorBody::new(Code::Internal, "the run has no step")),
         );
     };
-    end_by(answer)
+    match end_by(answer) {
+        // A single agent's partial text is what there is of a result.
+        Next::End(state, None, reason) => Next::End(state, answer.text.clone(), reason),
+        next => next,
+    }
 }
 
 fn after_join(

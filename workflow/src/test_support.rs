@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_protocol::event::Cause;
+use swarm_protocol::submission::Budget;
 use swarm_protocol::{
     AgentName, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, Submission, TaskId,
     Timestamp, Usage,
@@ -28,6 +29,11 @@ pub(crate) fn team() -> Team {
         summarizer: known[3].clone(),
         known: known.into_iter().collect::<BTreeSet<_>>(),
         total: Duration::from_secs(3600),
+        budget: Budget {
+            model_calls: Some(50),
+            tool_calls: Some(100),
+            ..Budget::default()
+        },
         longest_total: Duration::from_secs(15 * 24 * 3600),
     }
 }

@@ -1,10 +1,11 @@
 //! The work of an attempt, derived from a run's state: the same whenever its effect is published again.
 
-use swarm_protocol::definition::Action;
+use swarm_protocol::definition::{Action, Step};
+use swarm_protocol::event::Accepted;
 use swarm_protocol::limits::{MAX_ENCODED, encoded_prefix};
 use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
-use swarm_protocol::{Answer, TaskId, Version};
+use swarm_protocol::{Answer, TaskId, Usage, Version};
 
 use crate::state::State;
 
@@ -34,9 +35,35 @@ pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
         agent,
         input,
         context: accepted.submission.context.clone(),
-        budget: accepted.submission.budget.unwrap_or(Budget::default()),
+        budget: budget_for(state, accepted, step),
         deadline: accepted.deadline,
     })
+}
+
+/// What an attempt may use: of the run's budget an equal share for each task, and for the one that makes one answer of
+/// the others, all that those have left.
+fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
+    let asks = |step: &&Step| match &step.action {
+        Action::Agent { .. } => true,
+        Action::Aggregate { agent, .. } => agent.is_some(),
+    };
+    // A log of an earlier version has only what the submission said.
+    let budget = accepted
+        .budget
+        .or(accepted.submission.budget.unwrap_or_default());
+    let tasks: Vec<&Step> = accepted.definition.steps.iter().filter(asks).collect();
+    match &step.action {
+        Action::Aggregate { needs, .. } => {
+            let answers = needs.iter().filter_map(|task| state.answer(task));
+            let used = answers.fold(Usage::default(), |sum, answer| sum.plus(answer.usage));
+            budget.without(used)
+        }
+        Action::Agent { .. } => {
+            let index = tasks.iter().position(|task| task.id == step.id);
+            let index = index.unwrap_or_default() as u64;
+            budget.share(index, tasks.len() as u64)
+        }
+    }
 }
 
 /// What the summarizer gets: the task, and each answer under its task's name.

@@ -1,28 +1,30 @@
 //! One attempt: decode -> replay -> think -> record -> settle.
 
+mod ask;
+mod call;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
 use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
-use swarm_model::{ChatError, ChatEvent, ChatRequest, Completion};
+use swarm_model::{ChatError, ModelFacts, ToolOffer};
 use swarm_protocol::card::Running;
-use swarm_protocol::chunk::Kind;
 use swarm_protocol::error::chain;
-use swarm_protocol::journal::{Body, Entry, ModelTurn};
+use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::limits::{MAX_ENCODED, MAX_INLINE, encoded_len};
 use swarm_protocol::metrics as names;
 use swarm_protocol::version::{self, Unread};
 use swarm_protocol::work::Work;
-use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Usage, Version, subjects};
+use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, RunId, Timestamp, Version, subjects};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Shared;
 use super::chunks::ChunkWriter;
-use crate::agent_loop::{AgentLoop, Step};
+use crate::agent_loop::{AgentLoop, Settings, Step};
 
 /// The first delivery of a first attempt takes the journal for empty while its work is younger than this.
 const FRESH: Duration = Duration::from_secs(1);
@@ -245,23 +247,29 @@ impl<'a> Attempt<'a> {
 
     /// Goes on from the journal to the end of the attempt, which is recorded when this returns.
     async fn think(&mut self, mut journal: Journal, entries: &[Entry]) -> Result<(), Interruption> {
-        let mut agent = AgentLoop::new(self.shared.options.profile.settings.clone(), &self.work);
-        for entry in entries {
-            if let Body::ModelTurn(turn) = &entry.body {
-                agent.take(turn);
-            }
-        }
+        let facts = self.facts().await?;
+        let mut agent = self.begin(facts.as_ref().ok());
+        let interrupted = replay(&mut agent, entries);
         loop {
-            let end = match agent.step() {
+            let step = match &facts {
+                Ok(_) => agent.step(),
+                Err(error) => Step::Fail(error.clone()),
+            };
+            let end = match step {
                 Step::Answer(text) => self.completed(&agent, text),
                 Step::Fail(error) => self.failed(&agent, error),
-                Step::Ask(request) => match self.ask(request).await? {
+                Step::Call(calls) => {
+                    self.call(&mut agent, &mut journal, calls, &interrupted)
+                        .await?;
+                    continue;
+                }
+                Step::Ask(request) => match self.ask(*request, &agent).await? {
                     Err(error) => self.failed(&agent, error),
                     Ok(turn) => {
                         agent.take(&turn);
                         self.unrecorded_turn_ms = Some(turn.elapsed_ms);
                         // The last turn is recorded by the end itself.
-                        if matches!(agent.step(), Step::Ask(_)) {
+                        if !agent.is_over() {
                             let entry = self.entry(Body::ModelTurn(turn));
                             journal.append(&entry, self.delivery.trace()).await?;
                             self.unrecorded_turn_ms = None;
@@ -276,60 +284,58 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// One turn of the model, streamed. The inner error is the attempt's, the outer one stops it.
-    async fn ask(
-        &mut self,
-        request: ChatRequest,
-    ) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
-        let began = Instant::now();
-        let model = request.model.clone();
-        let cancel = self.shared.cancels.watch(self.work.run);
-        let shared = self.shared;
-        let deadline = self.began + shared.options.attempt_deadline;
-        let completion = tokio::select! {
-            completion = whole_turn(shared, request, &mut self.chunks) => completion,
-            () = cancel.canceled() => return Err(Interruption::Canceled),
-            () = shared.shutdown.hand_back.cancelled() => return Err(Interruption::HandedBack),
-            () = tokio::time::sleep_until(deadline) => {
-                let span = swarm_protocol::Span(shared.options.attempt_deadline);
-                let message = format!(
-                    "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
-                );
-                return Ok(Err(ErrorBody::new(Code::Deadline, message)));
+    /// What the model can do. The inner error is the attempt's, the outer one stops it.
+    async fn facts(&self) -> Result<Result<ModelFacts, ErrorBody>, Interruption> {
+        let asking = self.shared.model.facts(self.settings().model.as_str());
+        let stop = Stop::of(self.shared, self.work.run, self.began);
+        match stop.or(asking).await? {
+            Some(Ok(facts)) => Ok(Ok(facts)),
+            Some(Err(ChatError::Connect { .. })) if self.may_wait() => Err(self.host_is_down()),
+            Some(Err(error)) => {
+                tracing::warn!(error = chain(&error), "the model cannot be asked");
+                Ok(Err(model_error(&error)))
             }
-        };
-        Ok(match completion {
-            Ok(completion) => Ok(self.finished(turn(model, completion, began.elapsed()))),
-            Err(ChatError::Connect { .. }) if self.may_wait() => {
-                shared.circuit.trip();
-                return Err(Interruption::HostDown);
-            }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "the model failed");
-                Err(model_error(&error))
-            }
-        })
+            None => Ok(Err(self.too_late())),
+        }
+    }
+
+    /// The loop at its beginning, with the tools that suit the task.
+    fn begin(&self, facts: Option<&ModelFacts>) -> AgentLoop {
+        let tools = &self.shared.options.profile.tools;
+        let offers = tools.offers(&self.work.input).into_iter();
+        let offers = offers.map(|spec| ToolOffer {
+            name: spec.name().to_owned(),
+            description: spec.description().to_owned(),
+            parameters: spec.input_schema().clone(),
+        });
+        let facts = facts.cloned().unwrap_or_default();
+        AgentLoop::new(self.settings().clone(), facts, offers.collect(), &self.work)
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.shared.options.profile.settings
+    }
+
+    fn host_is_down(&self) -> Interruption {
+        self.shared.circuit.trip();
+        Interruption::HostDown
+    }
+
+    fn deadline(&self) -> Instant {
+        self.began + self.shared.options.attempt_deadline
+    }
+
+    fn too_late(&self) -> ErrorBody {
+        let span = swarm_protocol::Span(self.shared.options.attempt_deadline);
+        let message = format!(
+            "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
+        );
+        ErrorBody::new(Code::Deadline, message)
     }
 
     /// An attempt that finds no model host goes back into the queue, until it has done so too often.
     fn may_wait(&self) -> bool {
         self.delivery.position().delivery <= MOST_WAITS
-    }
-
-    fn finished(&self, turn: ModelTurn) -> ModelTurn {
-        let agent = self.work.agent.to_string();
-        let labels = [("agent", agent), ("model", turn.model.clone())];
-        let usage = turn.usage;
-        metrics::histogram!(names::MODEL_SECONDS, &labels).record(turn.elapsed_ms as f64 / 1000.0);
-        for (direction, tokens) in [
-            ("input", usage.input_tokens),
-            ("output", usage.output_tokens),
-        ] {
-            let [agent, model] = labels.clone();
-            let labels = [agent, model, ("direction", direction.to_owned())];
-            metrics::counter!(names::MODEL_TOKENS, &labels).increment(tokens);
-        }
-        turn
     }
 
     fn completed(&self, agent: &AgentLoop, text: String) -> Body {
@@ -348,8 +354,11 @@ impl<'a> Attempt<'a> {
         Body::Completed(Box::new(answer))
     }
 
+    /// Failed, with what there is of an answer.
     fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Body {
         let mut answer = self.answer(agent, AnswerStatus::Failed);
+        let fits = |text: &&str| text.len() <= MAX_INLINE && encoded_len(text) <= MAX_ENCODED;
+        answer.text = agent.partial().filter(fits).map(str::to_owned);
         answer.error = Some(error);
         Body::Failed(Box::new(answer))
     }
@@ -384,67 +393,58 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// One turn, asked for once more when its answer breaks off.
-async fn whole_turn(
-    shared: &Shared,
-    request: ChatRequest,
-    chunks: &mut ChunkWriter,
-) -> Result<Completion, ChatError> {
-    match stream_turn(shared, request.clone(), chunks).await {
-        Err(error @ (ChatError::MidStream { .. } | ChatError::NoDone)) => {
-            tracing::info!(error = chain(&error), "asking again");
-            stream_turn(shared, request, chunks).await
-        }
-        outcome => outcome,
+/// Feeds the loop with what is recorded. The calls that may have run, for nobody has recorded their result.
+fn replay(agent: &mut AgentLoop, entries: &[Entry]) -> HashSet<String> {
+    if entries.is_empty() {
+        return HashSet::new();
+    }
+    for entry in entries {
+        agent.replay(&entry.body);
+    }
+    match agent.step() {
+        Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
+        _ => HashSet::new(),
     }
 }
 
-/// Passes the model's pieces on as chunks until the turn is complete.
-async fn stream_turn(
-    shared: &Shared,
-    request: ChatRequest,
-    chunks: &mut ChunkWriter,
-) -> Result<Completion, ChatError> {
-    let mut events = shared.model.chat(request);
-    loop {
-        let due = chunks.due();
-        let flush = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
+/// What ends work on an attempt before it is done.
+struct Stop<'a> {
+    shared: &'a Shared,
+    run: RunId,
+    deadline: Option<Instant>,
+}
+
+impl<'a> Stop<'a> {
+    fn of(shared: &'a Shared, run: RunId, began: Instant) -> Self {
+        Self {
+            deadline: Some(began + shared.options.attempt_deadline),
+            ..Self::without_deadline(shared, run)
+        }
+    }
+
+    fn without_deadline(shared: &'a Shared, run: RunId) -> Self {
+        Self {
+            shared,
+            run,
+            deadline: None,
+        }
+    }
+
+    /// What the work comes to; nothing when its deadline has passed.
+    async fn or<T>(&self, work: impl Future<Output = T>) -> Result<Option<T>, Interruption> {
+        let cancel = self.shared.cancels.watch(self.run);
+        let late = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            event = events.next() => match event {
-                Some(Ok(ChatEvent::Text(text))) => chunks.push(Kind::Text, &text).await,
-                Some(Ok(ChatEvent::Thinking(text))) => chunks.push(Kind::Thinking, &text).await,
-                Some(Ok(ChatEvent::ToolCall(_))) => {}
-                Some(Ok(ChatEvent::Done(completion))) => {
-                    chunks.flush().await;
-                    return Ok(completion);
-                }
-                Some(Err(error)) => return Err(error),
-                None => return Err(ChatError::NoDone),
-            },
-            () = flush => chunks.flush().await,
+            done = work => Ok(Some(done)),
+            () = cancel.canceled() => Err(Interruption::Canceled),
+            () = self.shared.shutdown.hand_back.cancelled() => Err(Interruption::HandedBack),
+            () = late => Ok(None),
         }
-    }
-}
-
-fn turn(model: String, completion: Completion, took: Duration) -> ModelTurn {
-    let usage = Usage {
-        input_tokens: completion.input_tokens,
-        output_tokens: completion.output_tokens,
-        model_calls: 1,
-        tool_calls: 0,
-    };
-    ModelTurn {
-        model,
-        text: completion.text,
-        tool_calls: Vec::new(),
-        usage,
-        elapsed_ms: millis(took),
-        simulated: completion.simulated,
     }
 }
 

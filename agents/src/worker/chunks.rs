@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use swarm_bus::{Bus, Outgoing};
 use swarm_protocol::Version;
@@ -73,8 +74,28 @@ impl ChunkWriter {
         let Some((kind, text)) = self.pending.take() else {
             return;
         };
-        self.seq += 1;
         self.due = Instant::now() + MERGE;
+        self.send(kind, Value::String(text)).await;
+    }
+
+    /// Says what the task is doing.
+    pub(super) async fn say(&mut self, what: &str) {
+        self.flush().await;
+        self.send(Kind::Status, Value::String(what.to_owned()))
+            .await;
+    }
+
+    /// Shows a call or a result.
+    pub(super) async fn show(&mut self, kind: Kind, document: &impl Serialize) {
+        self.flush().await;
+        match serde_json::to_value(document) {
+            Ok(value) => self.send(kind, value).await,
+            Err(error) => tracing::debug!(%error, "a chunk was not written"),
+        }
+    }
+
+    async fn send(&mut self, kind: Kind, data: Value) {
+        self.seq += 1;
         let (attempt, delivery, seq) = (self.attempt, self.delivery, self.seq);
         let chunk = Chunk {
             v: Version,
@@ -82,7 +103,7 @@ impl ChunkWriter {
             delivery,
             seq,
             kind,
-            data: Value::String(text),
+            data,
         };
         let sent = match Outgoing::json(&self.subject, &chunk, self.trace) {
             Ok(message) => self

@@ -51,7 +51,7 @@ impl Presence {
             description: profile.description.clone(),
             model: profile.settings.model.clone(),
             capabilities: profile.capabilities.clone(),
-            tools: Vec::new(),
+            tools: profile.tools.names().map(str::to_owned).collect(),
             state: State::Ready,
             reason: None,
             unreachable: None,

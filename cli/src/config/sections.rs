@@ -115,6 +115,19 @@ pub(crate) enum ToolMode {
     Plain,
 }
 
+impl ToolMode {
+    /// The mode, unless it is left to what the model can do.
+    pub(crate) fn fixed(self) -> Option<swarm_protocol::journal::ToolMode> {
+        use swarm_protocol::journal::ToolMode as Fixed;
+        match self {
+            Self::Auto => None,
+            Self::Native => Some(Fixed::Native),
+            Self::Structured => Some(Fixed::Structured),
+            Self::Plain => Some(Fixed::Plain),
+        }
+    }
+}
+
 /// Where an agent runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

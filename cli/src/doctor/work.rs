@@ -10,10 +10,12 @@ use swarm_protocol::endpoint::{AgentsRequest, RunsRequest};
 use swarm_protocol::limits::MAX_PAGE;
 use swarm_protocol::summary::{Summary, WaitKind};
 use swarm_protocol::{RunState, Timestamp};
+use swarm_tools::builtin;
 
 use super::Finding;
 use super::server::Seen;
 use crate::config::Config;
+use crate::roles::missing_tools;
 use crate::status::count_runs;
 
 /// A run that waits for longer than this for something that a person can mend is stuck.
@@ -71,7 +73,21 @@ async fn dead_letters(seen: &Seen) -> Option<Finding> {
 
 fn agents(config: &Config, cards: &[Card]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for agent in config.agents.keys() {
+    for (agent, own) in &config.agents {
+        let missing = missing_tools(own);
+        if !missing.is_empty() {
+            findings.push(Finding::note(
+                "agents",
+                format!(
+                    "{agent} has no {}: there is no such tool",
+                    missing.join(", ")
+                ),
+                format!(
+                    "correct agents.{agent}.tools; built in are {}",
+                    builtin::names().join(", ")
+                ),
+            ));
+        }
         let mut own = cards.iter().filter(|card| card.agent == *agent).peekable();
         if own.peek().is_none() {
             findings.push(Finding::problem(

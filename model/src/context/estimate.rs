@@ -1,5 +1,7 @@
 //! How many tokens a chat takes up, before a host has counted them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::chat::{Message, ToolOffer};
 
 /// Bytes of a token before anything is known of a model: few enough for most texts to take up less.
@@ -63,7 +65,7 @@ pub fn bytes(message: &Message) -> usize {
 }
 
 /// How many tokens a model makes of a byte, learnt from what its host counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     tokens_per_byte: f64,
 }

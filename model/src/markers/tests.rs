@@ -66,11 +66,12 @@ fn other_text_is_not_touched() {
 
 #[test]
 fn markers_of_a_model_too() {
-    let markers = Markers::with(["<custom>", "||>", "é", "ééé"].map(str::to_owned));
-    let broken = markers.break_up("<custom> <||> é éééé");
+    let own = ["<custom>", "[é]", "||>", "<é"].map(str::to_owned);
+    let markers = Markers::with(own).and(&Markers::with(["<other>".to_owned()]));
+    let broken = markers.break_up("<custom> <||> [é] <é <other>");
     assert_eq!(
         broken,
-        "<\u{2060}custom> <|\u{2060}|> é é\u{2060}é\u{2060}éé"
+        "<\u{2060}custom> <||> [\u{2060}é] <é <\u{2060}other>"
     );
     assert_eq!(break_up("<custom>"), "<custom>");
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::probe::is_remote;
 use crate::chat::ModelFacts;
+use crate::markers::{self, Markers};
 
 /// What a copy of a model can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,9 +25,18 @@ pub struct Show {
     model_info: Option<Map<String, Value>>,
     remote_host: Option<String>,
     remote_model: Option<String>,
+    template: Option<String>,
 }
 
 impl Show {
+    /// The control tokens of its template, besides the common ones.
+    #[must_use]
+    pub fn markers(&self) -> Markers {
+        Markers::with(markers::extract(
+            self.template.as_deref().unwrap_or_default(),
+        ))
+    }
+
     /// Whether the model runs in a cloud.
     #[must_use]
     pub fn is_remote(&self) -> bool {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::facts::{Abilities, Show};
+use super::facts::Show;
 use super::host::{self, Failure, Host};
 use super::names::canonical;
 use super::pool::{Standing, Told};
@@ -181,11 +181,11 @@ pub async fn loaded(client: &Client, host: &Host) -> Result<Vec<String>, ChatErr
     patient(host, list(client, host, "api/ps")).await.map(names)
 }
 
-/// What a host says of a model; `Abilities` is for this host's copy of it.
+/// What a host says of its copy of a model.
 ///
 /// # Errors
 /// [`ChatError::Cloud`] when it runs in a cloud, [`ChatError::ModelNotFound`], and those of [`state`].
-pub async fn show(client: &Client, host: &Host, model: &str) -> Result<Abilities, ChatError> {
+pub async fn show(client: &Client, host: &Host, model: &str) -> Result<Show, ChatError> {
     patient(host, async {
         let body = Bytes::from(json!({"model": model}).to_string());
         let post = || {
@@ -199,7 +199,7 @@ pub async fn show(client: &Client, host: &Host, model: &str) -> Result<Abilities
             let model = model.to_owned();
             return Err(ChatError::Cloud { model });
         }
-        Ok(show.into())
+        Ok(show)
     })
     .await
 }

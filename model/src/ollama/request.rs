@@ -10,23 +10,13 @@ use serde_json::{Map, Value};
 
 use crate::chat::{ChatRequest, Message, Role, ToolCall, ToolOffer};
 use crate::error::ChatError;
+use crate::markers::Markers;
 
 /// What all requests of a model to a host have in common. A host loads the model anew when one of them changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Size of the context window, in tokens.
     pub num_ctx: u32,
-}
-
-/// Makes text harmless that others wrote: users, tools, documents, pages.
-///
-/// A host turns the names of control tokens in it into those tokens, with which it could forge turns. What the system and
-/// the model say is left as it is.
-pub type Rewrite = fn(&str) -> Cow<'_, str>;
-
-/// Leaves it as it is.
-pub fn as_it_is(text: &str) -> Cow<'_, str> {
-    Cow::Borrowed(text)
 }
 
 /// A chat as the API takes it.
@@ -91,6 +81,9 @@ struct OfferedFunction<'a> {
 
 /// The body that asks for a streamed turn.
 ///
+/// A host turns the names of control tokens in a text into those tokens, with which others could forge turns: in what users
+/// and tools say, the `markers` are broken up, and in what the model says, as it may quote them. The system is the swarm's own.
+///
 /// `num_predict` is always set: without it a host goes on for ten context windows. An answer longer than one window is
 /// refused here already. `format` brings `think:false`: the grammar would begin only behind the thinking, and not at all
 /// when there is none.
@@ -98,7 +91,7 @@ struct OfferedFunction<'a> {
 /// # Errors
 /// [`ChatError::Request`] for tools together with a format, whose answers hosts take for calls, and for schemas that
 /// are none.
-pub fn chat(request: &ChatRequest, window: Window, foreign: Rewrite) -> Result<Bytes, ChatError> {
+pub fn chat(request: &ChatRequest, window: Window, markers: &Markers) -> Result<Bytes, ChatError> {
     if request.format.is_some() && !request.tools.is_empty() {
         return Err(unfit("tools and a format exclude each other"));
     }
@@ -128,7 +121,7 @@ pub fn chat(request: &ChatRequest, window: Window, foreign: Rewrite) -> Result<B
         messages: request
             .messages
             .iter()
-            .map(|said| message(said, foreign))
+            .map(|said| message(said, markers))
             .collect(),
         tools: request.tools.iter().map(tool).collect(),
         format: request.format.as_ref(),
@@ -179,7 +172,7 @@ fn unfit(detail: impl Into<String>) -> ChatError {
     }
 }
 
-fn message(message: &Message, foreign: Rewrite) -> WireMessage<'_> {
+fn message<'a>(message: &'a Message, markers: &Markers) -> WireMessage<'a> {
     let role = match message.role {
         Role::System => MessageRole::System,
         Role::User => MessageRole::User,
@@ -187,25 +180,49 @@ fn message(message: &Message, foreign: Rewrite) -> WireMessage<'_> {
         Role::Tool => MessageRole::Tool,
     };
     let content = match message.role {
-        Role::User | Role::Tool => foreign(&message.content),
-        Role::System | Role::Assistant => Cow::Borrowed(message.content.as_str()),
+        Role::User | Role::Tool | Role::Assistant => markers.break_up(&message.content),
+        Role::System => Cow::Borrowed(message.content.as_str()),
     };
     WireMessage {
         role,
         content,
-        tool_calls: message.tool_calls.iter().map(call).collect(),
+        tool_calls: message
+            .tool_calls
+            .iter()
+            .map(|made| call(made, markers))
+            .collect(),
         tool_name: message.tool_name.as_deref(),
         tool_call_id: message.tool_call_id.as_deref(),
     }
 }
 
-fn call(call: &ToolCall) -> WireCall<'_> {
+fn call<'a>(call: &'a ToolCall, markers: &Markers) -> WireCall<'a> {
     WireCall {
         id: call.id.as_deref(),
         function: CalledFunction {
             name: &call.name,
-            arguments: arguments(&call.arguments),
+            arguments: arguments(&call.arguments)
+                .into_iter()
+                .map(|(name, value)| (name, broken_up(value, markers)))
+                .collect(),
         },
+    }
+}
+
+/// A value with the markers in its texts broken up.
+fn broken_up(value: Value, markers: &Markers) -> Value {
+    match value {
+        Value::String(text) => Value::String(markers.break_up(&text).into_owned()),
+        Value::Array(items) => {
+            let items = items.into_iter();
+            Value::Array(items.map(|item| broken_up(item, markers)).collect())
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let broken = fields.map(|(name, value)| (name, broken_up(value, markers)));
+            Value::Object(broken.collect())
+        }
+        other => other,
     }
 }
 
@@ -247,7 +264,8 @@ mod tests {
     const WINDOW: Window = Window { num_ctx: 8192 };
 
     fn value(request: &ChatRequest, num_ctx: u32) -> Value {
-        serde_json::from_slice(&chat(request, Window { num_ctx }, as_it_is).unwrap()).unwrap()
+        serde_json::from_slice(&chat(request, Window { num_ctx }, &Markers::default()).unwrap())
+            .unwrap()
     }
 
     fn request(messages: Vec<Message>, num_predict: u32) -> ChatRequest {
@@ -309,23 +327,23 @@ mod tests {
     }
 
     #[test]
-    fn only_foreign_text_is_rewritten() {
+    fn control_tokens_are_broken_up_in_all_but_the_system() {
         let messages = vec![
             Message::system("<|a|>"),
-            Message::user("<|a|>"),
-            Message::assistant("<|a|>").calling(vec![called(None, json!({"b": "<|a|>"}))]),
+            Message::user("<|a|><turn>"),
+            Message::assistant("<|a|>").calling(vec![called(None, json!({"b": ["<|a|>", 1]}))]),
             Message::tool("calculator", "<|a|>", "<|a|>"),
         ];
-        let rewrite: Rewrite = |text| Cow::Owned(text.replace("<|", "< |"));
-        let body = chat(&request(messages, 1), WINDOW, rewrite).unwrap();
+        let markers = Markers::with(["<turn>".to_owned()]);
+        let body = chat(&request(messages, 1), WINDOW, &markers).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let expected = json!([
             {"role": "system", "content": "<|a|>"},
-            {"role": "user", "content": "< |a|>"},
-            {"role": "assistant", "content": "<|a|>", "tool_calls": [
-                {"function": {"name": "calculator", "arguments": {"b": "<|a|>"}}},
+            {"role": "user", "content": "<\u{2060}|a|><\u{2060}turn>"},
+            {"role": "assistant", "content": "<\u{2060}|a|>", "tool_calls": [
+                {"function": {"name": "calculator", "arguments": {"b": ["<\u{2060}|a|>", 1]}}},
             ]},
-            {"role": "tool", "content": "< |a|>", "tool_name": "calculator", "tool_call_id": "<|a|>"},
+            {"role": "tool", "content": "<\u{2060}|a|>", "tool_name": "calculator", "tool_call_id": "<|a|>"},
         ]);
         assert_eq!(body["messages"], expected);
     }
@@ -350,7 +368,7 @@ mod tests {
             };
             let detail = "tools and a format exclude each other".to_owned();
             assert_eq!(
-                chat(&both, WINDOW, as_it_is),
+                chat(&both, WINDOW, &Markers::default()),
                 Err(ChatError::Request { detail })
             );
         }
@@ -366,7 +384,7 @@ mod tests {
             };
             let detail = "the format is no JSON Schema".to_owned();
             assert_eq!(
-                chat(&format, WINDOW, as_it_is),
+                chat(&format, WINDOW, &Markers::default()),
                 Err(ChatError::Request { detail })
             );
             let tools = ChatRequest {
@@ -375,7 +393,7 @@ mod tests {
             };
             let detail = "the parameters of tool `calculator` are no JSON Schema".to_owned();
             assert_eq!(
-                chat(&tools, WINDOW, as_it_is),
+                chat(&tools, WINDOW, &Markers::default()),
                 Err(ChatError::Request { detail })
             );
         }

@@ -12,11 +12,15 @@ use super::pool::{Due, Lack};
 use super::probe;
 use crate::chat::ModelFacts;
 use crate::error::ChatError;
+use crate::markers::Markers;
 
-/// What models can do, by their digests.
+/// What hosts have said of models.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// What they can do, by their digests.
     abilities: Mutex<HashMap<String, Abilities>>,
+    /// Their control tokens, by their names.
+    markers: Mutex<HashMap<String, Arc<Markers>>>,
 }
 
 impl Known {
@@ -24,6 +28,21 @@ impl Known {
         let abilities = self.abilities.lock();
         let abilities = abilities.unwrap_or_else(PoisonError::into_inner);
         abilities.get(digest).copied()
+    }
+
+    /// The control tokens of a model; the common ones as long as no host has described it.
+    pub(super) fn markers(&self, model: &str) -> Arc<Markers> {
+        let markers = self.markers.lock();
+        let markers = markers.unwrap_or_else(PoisonError::into_inner);
+        markers.get(model).cloned().unwrap_or_default()
+    }
+
+    /// Keeps control tokens. Copies of a model on several hosts may have different templates: all of theirs count.
+    fn keep_markers(&self, model: &str, new: Markers) {
+        let markers = self.markers.lock();
+        let mut markers = markers.unwrap_or_else(PoisonError::into_inner);
+        let known = markers.remove(model).unwrap_or_default();
+        markers.insert(model.to_owned(), Arc::new(new.and(&known)));
     }
 
     fn keep(&self, digest: &str, known: Abilities) {
@@ -104,7 +123,9 @@ impl Shared {
         let Some(host) = self.hosts.get(index) else {
             return Ok(Abilities::default());
         };
-        let abilities = probe::show(&self.client, host, model).await?;
+        let show = probe::show(&self.client, host, model).await?;
+        self.known.keep_markers(model, show.markers());
+        let abilities = Abilities::from(show);
         self.known.keep(digest, abilities);
         Ok(abilities)
     }

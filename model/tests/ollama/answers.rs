@@ -86,8 +86,12 @@ async fn packets_may_end_anywhere() {
 
 #[tokio::test]
 async fn large_lines() {
-    let cjk = "語".repeat(40_000);
-    let nine_mebibytes = "x".repeat(9 * 1024 * 1024);
+    // Not the same again and again, which would be broken off.
+    let cjk: String = (0..40_000_u32)
+        .filter_map(|n| char::from_u32(0x4e00 + n * 7919 % 20_000))
+        .collect();
+    let numbers: String = (0..1_500_000).map(|n| format!("{n} ")).collect();
+    let nine_mebibytes = numbers.get(..9 * 1024 * 1024).unwrap().to_owned();
     for content in [&cjk, &nine_mebibytes] {
         let long = format!(
             "{}\n",

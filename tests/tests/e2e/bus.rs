@@ -54,10 +54,8 @@ fn turn(text: &str) -> Body {
     Body::ModelTurn(ModelTurn {
         model,
         text,
-        tool_calls: vec![],
-        usage: Usage::default(),
         elapsed_ms: 1,
-        simulated: false,
+        ..ModelTurn::default()
     })
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use swarm_agents::agent_loop::{AgentLoop, Settings, Step};
 use swarm_bus::fence::{Claim, Verdict, judge};
-use swarm_protocol::journal::{Body, Entry};
+use swarm_model::ModelFacts;
+use swarm_protocol::journal::Entry;
 use swarm_protocol::version::read;
 use swarm_protocol::work::Work;
 use swarm_protocol::{TaskId, Usage, subjects};
@@ -32,12 +33,15 @@ fn replayed(work: &Work, entries: &[Entry]) -> Value {
         model: "scripted:1b".to_owned(),
         max_iterations: 3,
         num_predict: 100,
+        tool_mode: None,
     };
-    let mut agent = AgentLoop::new(settings, work);
+    let facts = ModelFacts {
+        window: 8192,
+        ..ModelFacts::default()
+    };
+    let mut agent = AgentLoop::new(settings, facts, Vec::new(), work);
     for entry in entries {
-        if let Body::ModelTurn(turn) = &entry.body {
-            agent.take(turn);
-        }
+        agent.replay(&entry.body);
     }
     let last = entries.last();
     let claim = Claim {
@@ -52,6 +56,7 @@ fn replayed(work: &Work, entries: &[Entry]) -> Value {
     let step = match agent.step() {
         _ if verdict == Verdict::Ended => Value::Null,
         Step::Ask(request) => json!({ "ask": request.model }),
+        Step::Call(calls) => json!({ "call": calls }),
         Step::Answer(text) => json!({ "answer": text }),
         Step::Fail(error) => json!({ "fail": error }),
     };

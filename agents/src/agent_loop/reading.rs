@@ -1,0 +1,242 @@
+//! From what a host brought to a turn as the journal holds it. Decided once, so that a replay reads what was decided.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use swarm_model::{ChatError, Completion, DoneReason};
+use swarm_protocol::Usage;
+use swarm_protocol::journal::{ModelTurn, ToolCall, ToolMode, TurnProblem};
+
+use super::structured::{self, Action};
+use super::words;
+use crate::salvage::{Form, Salvage, Salvaged};
+use crate::thinking;
+
+/// What a turn was asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Asked<'a> {
+    /// The number of the turn, for ids.
+    pub(super) turn: u32,
+    /// The model.
+    pub(super) model: &'a str,
+    /// How tools were offered.
+    pub(super) mode: ToolMode,
+    /// The names of the agent's tools.
+    pub(super) tools: Vec<&'a str>,
+    /// Whether tools were offered before this turn and no longer.
+    pub(super) closing: bool,
+    /// What the model was given to read that others wrote: it may quote calls from there.
+    pub(super) foreign: Vec<&'a str>,
+}
+
+/// What the content of a turn comes to.
+#[derive(Debug, Default)]
+struct Content {
+    text: String,
+    calls: Vec<(Option<String>, String, Value)>,
+    salvaged: bool,
+    problem: Option<TurnProblem>,
+}
+
+impl Content {
+    fn answer(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn problem(problem: TurnProblem, text: &str) -> Self {
+        Self {
+            problem: Some(problem),
+            ..Self::answer(text)
+        }
+    }
+}
+
+impl From<Salvaged> for Content {
+    fn from(salvaged: Salvaged) -> Self {
+        let calls = salvaged.calls.into_iter();
+        Self {
+            text: salvaged.text,
+            calls: calls
+                .map(|call| (None, call.name, call.arguments))
+                .collect(),
+            salvaged: true,
+            problem: None,
+        }
+    }
+}
+
+/// The turn that an answer is.
+pub(super) fn turn(asked: &Asked<'_>, completion: Completion, elapsed_ms: u64) -> ModelTurn {
+    let usage = Usage {
+        input_tokens: completion.input_tokens,
+        output_tokens: completion.output_tokens,
+        model_calls: 1,
+        tool_calls: 0,
+    };
+    let simulated = completion.simulated;
+    let content = read(asked, completion);
+    ModelTurn {
+        model: asked.model.to_owned(),
+        text: content.text,
+        tool_calls: with_ids(asked.turn, content.calls),
+        usage,
+        elapsed_ms,
+        mode: (asked.mode != ToolMode::Plain).then_some(asked.mode),
+        problem: content.problem,
+        salvaged: content.salvaged,
+        simulated,
+    }
+}
+
+/// The turn that an error is, when it is one of the model and not of its host: the model may do better next time.
+pub(super) fn failed_turn(
+    asked: &Asked<'_>,
+    error: &ChatError,
+    elapsed_ms: u64,
+) -> Option<ModelTurn> {
+    let problem = match error {
+        ChatError::ToolsUnsupported { .. } => TurnProblem::ToolsUnsupported,
+        ChatError::ToolParse { .. } => TurnProblem::CallUnreadable,
+        ChatError::Looping { .. } => TurnProblem::Looping,
+        ChatError::ContextTooLong { .. } | ChatError::Truncated { .. } => TurnProblem::TooLong,
+        _ => return None,
+    };
+    let refused = matches!(
+        problem,
+        TurnProblem::ToolsUnsupported | TurnProblem::TooLong
+    );
+    Some(ModelTurn {
+        model: asked.model.to_owned(),
+        text: String::new(),
+        tool_calls: Vec::new(),
+        usage: Usage {
+            model_calls: u64::from(!refused),
+            ..Usage::default()
+        },
+        elapsed_ms,
+        mode: (asked.mode != ToolMode::Plain).then_some(asked.mode),
+        problem: Some(problem),
+        salvaged: false,
+        simulated: false,
+    })
+}
+
+fn read(asked: &Asked<'_>, completion: Completion) -> Content {
+    let cut = completion.done_reason == DoneReason::Length;
+    let stripped = thinking::strip(&completion.text);
+    let thought = !completion.thinking.trim().is_empty() || !stripped.thinking.is_empty();
+    let text = stripped.answer.trim();
+    let mut content = match asked.mode {
+        _ if asked.tools.is_empty() || asked.closing => without_tools(asked, text),
+        ToolMode::Structured => structured(asked, text),
+        ToolMode::Native | ToolMode::Plain => native(asked, text, &completion),
+    };
+    let says_nothing = content.text.is_empty() && content.calls.is_empty();
+    if says_nothing && thought {
+        content.problem = Some(TurnProblem::OnlyThinking);
+    }
+    let is_unfinished = match content.problem {
+        None => content.calls.is_empty(),
+        Some(problem) => matches!(problem, TurnProblem::NotJson | TurnProblem::CallAnnounced),
+    };
+    if cut && is_unfinished {
+        content.problem = Some(TurnProblem::Cut);
+    }
+    content
+}
+
+fn without_tools(asked: &Asked<'_>, text: &str) -> Content {
+    if text.is_empty() {
+        return Content::problem(TurnProblem::Empty, text);
+    }
+    if asked.closing && !salvage(asked, text).calls.is_empty() {
+        return Content::problem(TurnProblem::CallAtTheEnd, text);
+    }
+    Content::answer(text)
+}
+
+fn structured(asked: &Asked<'_>, text: &str) -> Content {
+    match structured::read(text) {
+        Some(Action::Final(answer)) if answer.trim().is_empty() => {
+            Content::problem(TurnProblem::Empty, "")
+        }
+        Some(Action::Final(answer)) => Content::answer(answer.trim()),
+        Some(Action::Call { name, arguments }) => Content {
+            calls: vec![(None, name, arguments)],
+            ..Content::default()
+        },
+        None if text.is_empty() => Content::problem(TurnProblem::Empty, text),
+        None => {
+            let salvaged = salvage(asked, text);
+            if salvaged.calls.is_empty() {
+                Content::problem(TurnProblem::NotJson, text)
+            } else {
+                Content::from(salvaged)
+            }
+        }
+    }
+}
+
+fn native(asked: &Asked<'_>, text: &str, completion: &Completion) -> Content {
+    if !completion.tool_calls.is_empty() {
+        let calls = completion.tool_calls.iter();
+        let calls = calls.map(|call| (call.id.clone(), call.name.clone(), call.arguments.clone()));
+        return Content {
+            text: text.to_owned(),
+            calls: calls.collect(),
+            ..Content::default()
+        };
+    }
+    if text.is_empty() {
+        // A host that finds a tag of a call and no call behind it gives neither: what the model wrote is lost.
+        let is_lost = completion.output_tokens > 1 && completion.thinking.is_empty();
+        let problem = if is_lost {
+            TurnProblem::CallUnreadable
+        } else {
+            TurnProblem::Empty
+        };
+        return Content::problem(problem, text);
+    }
+    let salvaged = salvage(asked, text);
+    if !salvaged.calls.is_empty() {
+        return Content::from(salvaged);
+    }
+    if words::announces_call(text, asked.tools.iter().copied()) {
+        return Content::problem(TurnProblem::CallAnnounced, text);
+    }
+    Content::answer(text)
+}
+
+fn salvage(asked: &Asked<'_>, text: &str) -> Salvaged {
+    let salvage = Salvage {
+        offered: &asked.tools,
+        order: &Form::order_of(asked.model),
+        read: &asked.foreign,
+    };
+    salvage.calls(text)
+}
+
+/// Calls with an id each: hosts give none, or the same twice.
+fn with_ids(turn: u32, calls: Vec<(Option<String>, String, Value)>) -> Vec<ToolCall> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let calls = calls.into_iter().enumerate();
+    calls
+        .map(|(n, (id, name, input))| {
+            let own = || format!("call_{turn}_{}", n + 1);
+            // Ids of the host are unique in a turn at best.
+            let id = id
+                .filter(|id| !id.is_empty())
+                .map(|id| format!("{id}_{turn}"));
+            let tool_use_id = id.filter(|id| !taken.contains(id)).unwrap_or_else(own);
+            taken.insert(tool_use_id.clone());
+            ToolCall {
+                tool_use_id,
+                name,
+                input,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! The calls of a turn: run side by side, each result recorded as soon as it is there.
+
+use std::collections::HashSet;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use swarm_bus::fence::Journal;
+use swarm_protocol::chunk::Kind;
+use swarm_protocol::journal::{
+    Body, Repair, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
+};
+use swarm_protocol::metrics as names;
+use swarm_tools::{CallContext, Outcome, invoke};
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Attempt, Interruption, Stop, millis};
+use crate::agent_loop::AgentLoop;
+use crate::worker::Shared;
+
+/// Longest call of a tool.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+impl Attempt<'_> {
+    /// Runs these calls. What is recorded never runs again; `interrupted` are those that an earlier delivery may have run.
+    ///
+    /// A deadline that passes meanwhile is found by the next turn.
+    pub(super) async fn call(
+        &mut self,
+        agent: &mut AgentLoop,
+        journal: &mut Journal,
+        calls: Vec<ToolCall>,
+        interrupted: &HashSet<String>,
+    ) -> Result<(), Interruption> {
+        let shared = self.shared;
+        let cancel = CancellationToken::new();
+        let _stopped_with_this = cancel.clone().drop_guard();
+        let mut running = FuturesUnordered::new();
+        for call in calls {
+            self.chunks.show(Kind::ToolCall, &call).await;
+            let may_have_run = interrupted.contains(&call.tool_use_id);
+            let known = agent
+                .known(&call)
+                .or_else(|| unrepeatable(shared, &call).filter(|_| may_have_run));
+            let context = CallContext::new(
+                self.work.run.to_string(),
+                self.work.task.to_string(),
+                LONGEST_CALL.min(self.deadline().saturating_duration_since(Instant::now())),
+                cancel.clone(),
+            );
+            running.push(async move {
+                match known {
+                    Some(known) => known,
+                    None => {
+                        let tools = &shared.options.profile.tools;
+                        returned(&call, invoke(tools, &call, context).await)
+                    }
+                }
+            });
+        }
+        loop {
+            // Calls end by their own deadline.
+            let stop = Stop::without_deadline(shared, self.work.run);
+            let Some(Some(result)) = stop.or(running.next()).await? else {
+                return Ok(());
+            };
+            self.measure_call(&result);
+            self.chunks.show(Kind::ToolResult, &result.result).await;
+            let entry = self.entry(Body::ToolResult(result.clone()));
+            journal.append(&entry, self.delivery.trace()).await?;
+            agent.take_result(&result);
+        }
+    }
+
+    fn measure_call(&self, result: &ToolReturn) {
+        let tools = &self.shared.options.profile.tools;
+        // What a model makes up is no label.
+        let tool = tools
+            .get(&result.name)
+            .map_or("unknown", |tool| tool.spec().name());
+        let labels = [
+            ("agent", self.work.agent.to_string()),
+            ("tool", tool.to_owned()),
+        ];
+        metrics::histogram!(names::TOOL_SECONDS, &labels).record(result.elapsed_ms as f64 / 1000.0);
+    }
+}
+
+/// The result of a call that may have run and must not run twice.
+fn unrepeatable(shared: &Shared, call: &ToolCall) -> Option<ToolReturn> {
+    let tool = shared.options.profile.tools.get(&call.name)?;
+    let text = "The call was interrupted. It may have taken effect, and is not made again.";
+    let result = ToolResult {
+        tool_use_id: call.tool_use_id.clone(),
+        status: ToolStatus::Error,
+        content: vec![ToolContent::Text(text.to_owned())],
+    };
+    (!tool.spec().effects().may_repeat()).then(|| ToolReturn {
+        result,
+        name: call.name.clone(),
+        repairs: Vec::new(),
+        repeated: false,
+        elapsed_ms: 0,
+    })
+}
+
+fn returned(call: &ToolCall, outcome: Outcome) -> ToolReturn {
+    let repairs = outcome.repairs.into_iter().map(|repair| Repair {
+        at: repair.at,
+        what: repair.what.to_string(),
+    });
+    ToolReturn {
+        result: outcome.result,
+        name: call.name.clone(),
+        repairs: repairs.collect(),
+        repeated: false,
+        elapsed_ms: millis(outcome.elapsed),
+    }
+}
