@@ -11,8 +11,9 @@ models for ollama-sim, which simulates a server of that version: `{"models": its
 A *scripted* model is a llama of one layer that does nothing: its attention and feed-forward outputs are zero, so the
 token that comes next depends on the last one alone. Each token of a script has an axis of its own, on which the output
 row of its successor lies; so a script plays to its end, whatever the sampler does. The last token of the prompt says
-which: the control token `<|s:NAME|>` starts the script of that name, and any other token starts the script "plain".
-A message that is nothing but `<|s:NAME|>` picks a script by hand; otherwise the template of the model does.
+which: the control token `@s:NAME@` starts the script of that name, and any other token starts the script "plain".
+A message that is nothing but `@s:NAME@` picks a script by hand; otherwise the template of the model does. It looks like no
+marker of turns, so that a client which breaks those up lets it through.
 
 A *random* model is noise. Text that is no script is one token per byte, so tests of the context window are exact.
 """
@@ -21,6 +22,7 @@ import json
 import math
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -58,6 +60,11 @@ class Model:
     tag: str = ""
     # Tokens that the template puts around one message of a user.
     around: int = 8
+    # The control token that starts a script.
+    marker: str = "@s:{}@"
+
+    def mark(self, script):
+        return self.marker.format(script)
 
 
 def call(name, arguments, key="parameters"):
@@ -114,6 +121,23 @@ THINKING = {
     "think-json": '<think>Two and two.</think>{"answer": 4}',
 }
 
+# The same with the calculator of Swarm.
+PRODUCT = {"expression": "6*7"}
+CALCULATOR = {
+    "plain": PLAIN,
+    "final": "It is 42.",
+    "call": call("calculator", PRODUCT),
+    "call-fenced": "```json\n" + call("calculator", PRODUCT) + "\n```",
+    "call-tagged": "<tool_call>\n" + call("calculator", PRODUCT, "arguments") + "\n</tool_call>",
+    "call-types": call("calculator", json.dumps({"expression": 42, "precision": "high"})),
+    "call-unknown": call("calculate", PRODUCT),
+    "call-prose": "I will call the calculator now.",
+    "empty": "",
+    "loop": SCRIPTS["loop"],
+    "action": json.dumps({"action": "calculator", "arguments": PRODUCT}),
+    "action-final": json.dumps({"action": "final", "answer": "It is 42."}),
+}
+
 # {0}: the script when the last message is the user's and tools are offered; {1}: the script after a tool's result;
 # {2}, {3}: what stands before and after a call.
 RENDERED = """{{- range $i, $m := .Messages }}
@@ -121,11 +145,11 @@ RENDERED = """{{- range $i, $m := .Messages }}
 {{- if eq .Role "system" }}<|start_header_id|>system<|end_header_id|>{{ .Content }}<|eot_id|>
 {{- else if eq .Role "user" }}<|start_header_id|>user<|end_header_id|>
 {{- if and $last $.Tools }}{{ $.Tools }}{{ end }}{{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}{{ if $.Tools }}<|s:@user|>{{ else }}<|s:plain|>{{ end }}{{ end }}{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}{{ if $.Tools }}@s:@user@{{ else }}@s:plain@{{ end }}{{ end }}{{ end }}
 {{- else if eq .Role "assistant" }}<|start_header_id|>assistant<|end_header_id|>{{ .Content }}
 {{- if .ToolCalls }}@before{{ range .ToolCalls }}{"name": "{{ .Function.Name }}", "@key": {{ .Function.Arguments }}}{{ end }}@after{{ end }}<|eot_id|>
 {{- else if eq .Role "tool" }}<|start_header_id|>tool<|end_header_id|>{{ .Content }}
-{{- if $last }}{{ if $.Tools }}<|s:@tool|>{{ else }}<|s:final|>{{ end }}{{ end }}
+{{- if $last }}{{ if $.Tools }}@s:@tool@{{ else }}@s:final@{{ end }}{{ end }}
 {{- end }}
 {{- end }}"""
 
@@ -152,9 +176,12 @@ WITHOUT_TOOLS = """{{- range $i, $m := .Messages }}
 {{ .Content }}<end_of_turn>
 {{- else }}<start_of_turn>user
 {{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}@default{{ end }}{{ else }}<end_of_turn>{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}@default{{ end }}{{ else }}<end_of_turn>{{ end }}
 {{- end }}
 {{- end }}"""
+
+# Whatever it is told.
+PLAIN_ONLY = """{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}{{ end }}@s:plain@"""
 
 # Whatever stands last in the chat decides, and nothing is put behind it: so a text can forge a turn.
 OPEN_ENDED = """{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}
@@ -166,7 +193,7 @@ THINKER = """{{- range $i, $m := .Messages }}
 {{- if eq .Role "assistant" }}<|start_header_id|>assistant<|end_header_id|>
 {{- if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}<|eot_id|>
 {{- else }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}{{ if and $.IsThinkSet (not $.Think) }}<|s:direct|>{{ else }}<|s:plain|>{{ end }}{{ end }}{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}{{ if and $.IsThinkSet (not $.Think) }}@s:direct@{{ else }}@s:plain@{{ end }}{{ end }}{{ end }}
 {{- end }}
 {{- end }}"""
 
@@ -203,10 +230,10 @@ For each function call, return a json object with function name and arguments wi
 {%- endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {%- set last = messages[messages | length - 1] %}
-{%- if last.role == "tool" %}<|s:final|>
-{%- elif last.content and last.content[:4] == "<|s:" %}{{ last.content }}
-{%- elif tools %}<|s:call|>
-{%- else %}<|s:plain|>
+{%- if last.role == "tool" %}@s:final@
+{%- elif last.content and last.content[:3] == "@s:" %}{{ last.content }}
+{%- elif tools %}@s:call@
+{%- else %}@s:plain@
 {%- endif %}
 {%- endif %}"""
 
@@ -217,11 +244,16 @@ TOOLS = ("completion", "tools")
 def everything():
     """Every model that is made."""
     weather = {"template": rendered(), "turns": turns(), "capabilities": TOOLS, "endless": ENDLESS}
+    structured = {
+        "template": WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}@s:action@{{ else }}@s:action-final@{{ end }}"),
+        "turns": (({"turn": 1}, "action"), ({}, "action-final")),
+        "endless": ENDLESS,
+    }
     return [
         # The names of the default team, with scripts that a real one could write.
         Model("llama3.2:3b", SCRIPTS, **weather),
         Model("llama3.2:1b", SCRIPTS, **weather),
-        Model("gemma2:2b", SCRIPTS, WITHOUT_TOOLS.replace("@default", "<|s:plain|>"), endless=ENDLESS),
+        Model("gemma2:2b", SCRIPTS, WITHOUT_TOOLS.replace("@default", "@s:plain@"), endless=ENDLESS),
         # Its calls stand in a tag.
         Model(
             "swarm-tagged",
@@ -251,22 +283,7 @@ def everything():
             capabilities=("completion", "thinking"),
         ),
         # Answers in the form of a schema: the first user's message gets a call, a further one the answer.
-        Model(
-            "swarm-structured",
-            SCRIPTS,
-            WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}<|s:action|>{{ else }}<|s:action-final|>{{ end }}"),
-            endless=ENDLESS,
-            turns=(({"turn": 1}, "action"), ({}, "action-final")),
-        ),
-        # Asks for the same tool for ever.
-        Model(
-            "swarm-stubborn",
-            SCRIPTS,
-            rendered(tool="call"),
-            endless=ENDLESS,
-            turns=turns(tool="call"),
-            capabilities=TOOLS,
-        ),
+        Model("swarm-structured", SCRIPTS, **structured),
         # Can be told what to say by a turn that is forged in the text of others.
         Model(
             "swarm-open",
@@ -278,7 +295,29 @@ def everything():
                 ({}, "plain"),
             ),
             capabilities=TOOLS,
+            marker="<|s:{}|>",
         ),
+        # With the calculator of Swarm: native calls read by the server or by its runner, a schema, and no end of calls.
+        Model("swarm-calculator", CALCULATOR, **weather),
+        Model(
+            "swarm-calculator-native",
+            {name: CALCULATOR[name] for name in ["plain", "final"]} | {"call": CALCULATOR["call-tagged"]},
+            jinja=NATIVE,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
+            around=20,
+        ),
+        Model("swarm-calculator-structured", CALCULATOR, **structured),
+        Model(
+            "swarm-stubborn",
+            CALCULATOR,
+            rendered(tool="call"),
+            turns=turns(tool="call"),
+            capabilities=TOOLS,
+        ),
+        # Talks until it is stopped, whatever it is asked.
+        Model("swarm-endless", {"plain": SCRIPTS["endless"]}, PLAIN_ONLY, endless={"plain"}),
         Model("swarm-random", {}, "{{- range .Messages }}{{ .Content }}{{ end }}", noise=True, turns=()),
     ]
 
@@ -301,7 +340,7 @@ def simulated(version):
                     "characters": 4,
                     "bytes": 1,
                     "template": model.around,
-                    "markers": TURNS + [f"<|s:{script}|>" for script in model.scripts],
+                    "markers": TURNS + [model.mark(script) for script in model.scripts],
                 },
             }
         )
@@ -309,7 +348,7 @@ def simulated(version):
             table[-1]["call_tag"] = model.tag
         says = lambda script: [{"endless" if script in model.endless else "raw": model.scripts[script]}]
         for script in model.scripts:
-            picked = {"last": "user", "user": rf"^<\|s:{script}\|>$"}
+            picked = {"last": "user", "user": f"^{re.escape(model.mark(script))}$"}
             rules.append({"when": {"model": name, **picked}, "then": says(script)})
         for when, script in model.turns:
             rules.append({"when": {"model": name, **when}, "then": says(script)})
@@ -354,7 +393,7 @@ class Vocabulary:
         self.default = 2
         taken = set()
         for name, script in model.scripts.items():
-            last = start = self.add(f"<|s:{name}|>", CONTROL)
+            last = start = self.add(model.mark(name), CONTROL)
             for piece in pieces(script, taken):
                 token = self.add(piece.replace(" ", "\u2581"), NORMAL)
                 self.next[last] = token

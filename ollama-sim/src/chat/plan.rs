@@ -129,7 +129,11 @@ fn job(
     let fit = context::fit(&request.messages, request.tool_bytes, window, &model.tokens)?;
     let frame = Frame {
         emission,
-        limit: if fit.full { 1 } else { options.limit },
+        limit: fit.room.map_or(options.limit, |room| {
+            options
+                .limit
+                .min(usize::try_from(room).unwrap_or(usize::MAX))
+        }),
         seed: settings.seed,
     };
     let script = compose::script(request, model, &mut direction, frame);

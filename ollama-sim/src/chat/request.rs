@@ -59,7 +59,7 @@ pub enum Think {
 #[derive(Deserialize)]
 struct Wire {
     model: Option<String>,
-    messages: Option<Vec<WireMessage>>,
+    messages: Option<Vec<Option<WireMessage>>>,
     stream: Option<bool>,
     format: Option<Value>,
     keep_alive: Option<Value>,
@@ -83,7 +83,7 @@ struct Prompt {
     rest: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct WireMessage {
     role: Option<String>,
     content: Option<String>,
@@ -109,7 +109,7 @@ impl ChatRequest {
         let keep_alive = wire.keep_alive.as_ref().map(KeepAlive::read).transpose()?;
         let messages = wire.messages.unwrap_or_default().into_iter();
         let mut messages = messages
-            .map(Message::try_from)
+            .map(|message| Message::try_from(message.unwrap_or_default()))
             .collect::<Result<Vec<_>, _>>()?;
         if !(0..=20).contains(&wire.top_logprobs.unwrap_or(0)) {
             return Err(Refusal::bad_request(

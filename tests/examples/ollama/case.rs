@@ -74,6 +74,12 @@ impl Case {
         self
     }
 
+    /// Ollama 0.17.4 cannot be asked, nor its simulator.
+    pub fn not_0_17_4(mut self, why: &'static str) -> Self {
+        self.old = Some(Difference { outcome: None, why });
+        self
+    }
+
     /// The simulators answer something else.
     pub fn but_simulators(mut self, outcome: &'static str, why: &'static str) -> Self {
         let outcome = Some(outcome);
@@ -83,8 +89,9 @@ impl Case {
 
     /// Whether this kind of server is asked.
     pub fn runs_on(&self, kind: Kind) -> bool {
-        self.difference(kind)
-            .is_none_or(|difference| difference.outcome.is_some())
+        let old = self.old.filter(|_| kind.version() == Version::V0_17_4);
+        let asked = |difference: Difference| difference.outcome.is_some();
+        self.difference(kind).or(old).is_none_or(asked)
     }
 
     /// Where this kind of server does something else: than 0.33.0, or than the one that it simulates.

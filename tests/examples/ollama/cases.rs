@@ -1,5 +1,6 @@
 //! All cases, part by part.
 
+mod agents;
 mod answers;
 mod calls;
 mod client;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
         ("Scheduling and faults", scheduling::cases()),
         ("The client of Swarm", client::cases()),
         ("Swarm", team::cases()),
+        ("Agents with tools", agents::cases()),
     ];
     let in_part = |(part, cases): (&'static str, Vec<Case>)| {
         cases.into_iter().map(move |case| case.in_part(part))
@@ -35,7 +37,7 @@ pub fn all() -> Vec<Case> {
 const LOST: &str = "It loses no slots.";
 
 /// Has a model talk for about two seconds.
-const ENDLESS: &str = "<|s:endless|>";
+const ENDLESS: &str = "@s:endless@";
 
 /// The tool that scripts call.
 fn weather() -> Value {

@@ -25,7 +25,9 @@ characters.
   When a client leaves just then, the first waits for ever, and its slot is taken until the server is started anew: later
   requests for the model get no answer and no error. The models here are fast, 1,000 tokens a second and more, and
   lost one in 4 of 65 tries to leave at the first chunk, with both versions; slower ones leave less room for it. A client
-  that leaves the queue loses nothing.
+  that leaves the queue loses nothing. Swarm waits 5 minutes for the first token of a loaded model (10 of one that is not
+  loaded), gives up the call as `SW-MODEL-TIMEOUT`, and asks other hosts for a while. Only a restart of the server brings
+  the slot back.
 * **Markers of turns in a text are markers.** Text of a user, a tool or a document can end its turn and begin another, unless
   the markers are broken up before it is sent.
 * **Calls get lost on the way.** An unknown tool or a cut call in a tag leaves an empty answer, without an error. Send

@@ -247,9 +247,30 @@ pub fn body(model: &str, text: &str, more: Value) -> Value {
 
 /// The client of the product, with these hosts and a window of 1024 tokens.
 pub fn client_of(hosts: &[String]) -> swarm_model::Ollama {
+    client_with(hosts, |_| {})
+}
+
+/// The same, with so many requests at a time for each host.
+pub fn eager_client_of(hosts: &[String], parallel: u32) -> swarm_model::Ollama {
+    client_with(hosts, |options| options.parallel = parallel)
+}
+
+/// The same, which waits so long for the first token.
+pub fn impatient_client_of(hosts: &[String], patience: Duration) -> swarm_model::Ollama {
+    client_with(hosts, |options| {
+        options.deadlines.first_token = patience;
+        options.deadlines.first_token_unloaded = patience;
+    })
+}
+
+fn client_with(
+    hosts: &[String],
+    change: impl FnOnce(&mut swarm_model::Options),
+) -> swarm_model::Ollama {
     let hosts = hosts.iter().map(|host| host.parse().expect("a URL"));
     let mut options = swarm_model::Options::new(hosts.collect());
     options.num_ctx = 1024;
+    change(&mut options);
     swarm_model::Ollama::new(options).expect("good options")
 }
 

@@ -115,7 +115,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "a text beyond ASCII",
-            |host| Box::pin(say(host, "<|s:unicode|>", json!({}))),
+            |host| Box::pin(say(host, "@s:unicode@", json!({}))),
             "\"Grüße aus 東京, 42 °C 🦀.\", done stop",
         ),
         Case::new(
@@ -125,7 +125,7 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "nothing at all",
-            |host| Box::pin(say(host, "<|s:empty|>", json!({}))),
+            |host| Box::pin(say(host, "@s:empty@", json!({}))),
             "done stop",
         ),
         Case::new(
@@ -133,7 +133,7 @@ pub fn cases() -> Vec<Case> {
             |host| {
                 Box::pin(say(
                     host,
-                    "<|s:loop|>",
+                    "@s:loop@",
                     json!({"options": {"num_predict": 50}}),
                 ))
             },
@@ -143,7 +143,7 @@ pub fn cases() -> Vec<Case> {
             "one token for ever, in one document",
             |host| {
                 let more = json!({"stream": false, "options": {"num_predict": 50}});
-                Box::pin(say(host, "<|s:loop|>", more))
+                Box::pin(say(host, "@s:loop@", more))
             },
             "\"again again again again again again again again again again again again again again again \"…, ends without done",
         ),
@@ -152,7 +152,7 @@ pub fn cases() -> Vec<Case> {
             |host| {
                 Box::pin(async move {
                     let more = json!({"options": {"num_predict": 50}});
-                    host.say("swarm-native", "<|s:loop|>", more).await.outcome()
+                    host.say("swarm-native", "@s:loop@", more).await.outcome()
                 })
             },
             "\"again again again again again again again again again again again again again again again \"…, done length",
@@ -162,7 +162,7 @@ pub fn cases() -> Vec<Case> {
             |host| {
                 Box::pin(async move {
                     let more = json!({"stream": false, "options": {"num_ctx": 256}});
-                    let reply = host.say(MODEL, "<|s:endless|>", more).await;
+                    let reply = host.say(MODEL, "@s:endless@", more).await;
                     let (count, reason) = (reply.last("eval_count"), reply.last("done_reason"));
                     Outcome::fact(format!("{count} tokens, {reason}"))
                 })

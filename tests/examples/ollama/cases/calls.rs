@@ -12,7 +12,7 @@ const TAGGED: &str = "swarm-tagged";
 const NATIVE: &str = "swarm-native";
 
 async fn play(host: Host, model: &str, script: &str) -> Outcome {
-    let text = format!("<|s:{script}|>");
+    let text = format!("@s:{script}@");
     let more = json!({"tools": weather(), "options": {"num_predict": 100}});
     host.say(model, &text, more).await.outcome()
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::ENDLESS;
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::Outcome;
@@ -21,6 +22,17 @@ async fn long(host: Host, model: &str, more: Value) -> Outcome {
         }
         refused => refused,
     }
+}
+
+/// An answer that only the window ends.
+async fn unbounded(host: Host, model: &str) -> Outcome {
+    let mut body = crate::host::body(model, ENDLESS, json!({"shift": false, "stream": false}));
+    body["options"] = json!({"num_ctx": 256});
+    let reply = host.chat(body).await;
+    let count = |name| reply.last(name).as_u64().unwrap_or_default();
+    let all = count("prompt_eval_count") + count("eval_count");
+    let reason = reply.last("done_reason");
+    Outcome::fact(format!("{all} tokens with the prompt, {reason}"))
 }
 
 /// A chat of 42 messages of 40 bytes, in a window of 256 tokens.
@@ -86,6 +98,18 @@ pub fn cases() -> Vec<Case> {
             |host| Box::pin(long(host, MODEL, json!({"shift": false}))),
             "400 `the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the context length in settings, or use a model with a longer context length`",
         ).but_0_17_4("200, 256 tokens were read, \"length\"", "It cuts the prompt all the same."),
+        Case::new(
+            "an answer without an end, window of 256, `shift: false`",
+            |host| Box::pin(unbounded(host, MODEL)),
+            "256 tokens with the prompt, \"length\"",
+        )
+        .but_0_17_4("257 tokens with the prompt, \"length\"", "It ends one token later."),
+        Case::new(
+            "the same, native",
+            |host| Box::pin(unbounded(host, "swarm-native")),
+            "256 tokens with the prompt, \"length\"",
+        )
+        .but_0_17_4("257 tokens with the prompt, \"length\"", "It ends one token later."),
         Case::new(
             "42 messages of 40 tokens, window of 256",
             |host| Box::pin(many(host)),

@@ -90,17 +90,17 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "a model that thinks all the same, `think: false`",
-            |host| Box::pin(play(host, THINKER, "<|s:plain|>", json!({"think": false}))),
+            |host| Box::pin(play(host, THINKER, "@s:plain@", json!({"think": false}))),
             "\"<think>Two and two.</think>The answer is 4.\", done stop",
         ),
         Case::new(
             "thinking that does not end",
-            |host| Box::pin(play(host, THINKER, "<|s:unclosed|>", json!({}))),
+            |host| Box::pin(play(host, THINKER, "@s:unclosed@", json!({}))),
             "thinking \"Two and two is\", done stop",
         ),
         Case::new(
             "a model without the capability that thinks in its text",
-            |host| Box::pin(play(host, "llama3.2:3b", "<|s:think-inline|>", json!({}))),
+            |host| Box::pin(play(host, "llama3.2:3b", "@s:think-inline@", json!({}))),
             "\"<think>It is a sum.</think>The answer is 4.\", done stop",
         ),
         Case::new(
@@ -126,7 +126,7 @@ pub fn cases() -> Vec<Case> {
             "a schema, and a script that fits it",
             |host| {
                 let more = json!({"format": action_schema(), "think": false});
-                Box::pin(play(host, "llama3.2:3b", "<|s:action|>", more))
+                Box::pin(play(host, "llama3.2:3b", "@s:action@", more))
             },
             "\"{\\\"action\\\": \\\"get_weather\\\", \\\"arguments\\\": {\\\"city\\\": \\\"Paris\\\"}, \\\"answer\\\": \\\"\\\"}\", done stop",
         ),
@@ -134,7 +134,7 @@ pub fn cases() -> Vec<Case> {
             "a schema and tools together",
             |host| {
                 let more = json!({"format": action_schema(), "tools": weather()});
-                Box::pin(play(host, "llama3.2:3b", "<|s:action|>", more))
+                Box::pin(play(host, "llama3.2:3b", "@s:action@", more))
             },
             "call get_weather {\"action\":\"get_weather\",\"answer\":\"\",\"arguments\":{\"city\":\"Paris\"}} (id call_+8), done stop",
         ),
@@ -142,7 +142,7 @@ pub fn cases() -> Vec<Case> {
             "a schema, `think` not set: a model that thinks first",
             |host| {
                 let more = json!({"format": answer_schema(), "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:think-json|>", more))
+                Box::pin(play(host, THINKER, "@s:think-json@", more))
             },
             "thinking \"Two and two.\", \"{\\\"answer\\\": 4}\", done stop",
         ),
@@ -150,7 +150,7 @@ pub fn cases() -> Vec<Case> {
             "a schema, `think` not set: a model that does not think",
             |host| {
                 let more = json!({"format": answer_schema(), "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:direct|>", more))
+                Box::pin(play(host, THINKER, "@s:direct@", more))
             },
             "\"The answer is 4.\", done stop",
         ),
@@ -158,7 +158,7 @@ pub fn cases() -> Vec<Case> {
             "a schema, `think: false`: the same model",
             |host| {
                 let more = json!({"format": answer_schema(), "think": false, "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:json|>", more))
+                Box::pin(play(host, THINKER, "@s:json@", more))
             },
             "\"{\\\"answer\\\": 4}\", done stop",
         ),
