@@ -49,7 +49,7 @@ bench-quick: bench-build ## The same with fewer tasks, in a minute: to look at a
 .PHONY: bench-build
 bench-build:
 	@scripts/setup run
-	@cargo build --release --locked -p swarm -p swarm-bench --target-dir target
+	@cargo build --release --locked -p swarm -p swarm-bench -p ollama-sim --target-dir target
 
 fmt: ## Format the code
 	@cargo fmt --all

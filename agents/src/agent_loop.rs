@@ -15,6 +15,8 @@ use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
 use swarm_protocol::{Code, ErrorBody, Usage};
 
+use crate::measures::Measure;
+
 mod calls;
 mod reading;
 mod request;
@@ -127,7 +129,7 @@ impl AgentLoop {
         let mode = match settings.tool_mode {
             _ if tools.is_empty() => ToolMode::Plain,
             Some(mode) => mode,
-            None if facts.tools => ToolMode::Native,
+            None if facts.tools || !Measure::ModeByFacts.is_on() => ToolMode::Native,
             None => ToolMode::Structured,
         };
         let messages = vec![
@@ -204,7 +206,7 @@ impl AgentLoop {
     pub fn known(&self, call: &ToolCall) -> Option<ToolReturn> {
         let known = &self.known.get(&calls::key(call))?.result;
         let succeeded = known.result.status == ToolStatus::Success;
-        succeeded.then(|| ToolReturn {
+        (succeeded && Measure::KnownResults.is_on()).then(|| ToolReturn {
             result: words::already(&known.result, &call.tool_use_id),
             name: call.name.clone(),
             repairs: Vec::new(),
@@ -225,7 +227,7 @@ impl AgentLoop {
     /// Takes a finished turn, from the model or from the journal.
     pub fn take(&mut self, turn: &ModelTurn) {
         // An older version wrote empty turns without saying what was wrong with them.
-        let empty = turn.text.trim().is_empty() && turn.tool_calls.is_empty();
+        let empty = reading::is_nothing(&turn.text, turn.tool_calls.len());
         let problem = turn.problem.or(empty.then_some(TurnProblem::Empty));
         let answers = problem.is_none() && turn.tool_calls.is_empty();
         if !answers {
@@ -267,7 +269,7 @@ impl AgentLoop {
         if !result.repeated {
             known.result = result.clone();
         }
-        if known.times > MOST_SAME {
+        if known.times > MOST_SAME && Measure::ForcedAnswer.is_on() {
             self.closing.get_or_insert(Closing::Repeats);
         }
         if self.open_calls().next().is_none() {
@@ -442,8 +444,10 @@ impl AgentLoop {
             }
             TurnProblem::CallAnnounced => {
                 trouble.announced += 1;
-                // Once may be a manner of speaking.
-                trouble.unreadable += u32::from(trouble.announced > 1);
+                // Once may be a manner of speaking; who does it again does not know how.
+                if trouble.announced > 1 {
+                    trouble.unreadable += MOST_UNREADABLE;
+                }
                 self.degrade();
             }
             TurnProblem::NotJson => {
@@ -460,12 +464,14 @@ impl AgentLoop {
                     self.failure = Some(ErrorBody::new(Code::ModelLooping, message));
                 }
             }
-            TurnProblem::Empty | TurnProblem::OnlyThinking if self.facts.thinking => {
+            TurnProblem::Empty | TurnProblem::OnlyThinking
+                if self.facts.thinking && Measure::WithoutThinking.is_on() =>
+            {
                 self.think = Some(false);
             }
             TurnProblem::Empty | TurnProblem::OnlyThinking | TurnProblem::CallAtTheEnd => {}
         }
-        if let Some(text) = words::feedback(problem, self.settings.num_predict) {
+        if let Some(text) = words::feedback(problem, turn, self.settings.num_predict) {
             if !turn.text.trim().is_empty() {
                 self.messages.push(Message::assistant(turn.text.trim()));
             }
@@ -497,6 +503,7 @@ impl AgentLoop {
         } else if self.trouble.unreadable >= MOST_UNREADABLE
             && self.mode == ToolMode::Native
             && chosen
+            && Measure::Degrade.is_on()
         {
             self.mode = ToolMode::Structured;
         }

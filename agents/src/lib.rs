@@ -3,10 +3,11 @@
 //! This crate owns what an agent does with one attempt. It must not know how runs are put together: it sees work, a journal
 //! and a model, never a run log.
 //!
-//! Reading order: [`roles`], [`agent_loop`] with [`salvage`] and [`thinking`] (pure), [`worker`]; inside the worker: one attempt,
-//! its chunks, the cancels, and the card.
+//! Reading order: [`roles`], [`agent_loop`] with [`salvage`] and [`thinking`] (pure; `measures` says what of it is there because
+//! models are small), [`worker`]; inside the worker: one attempt, its chunks, the cancels, and the card.
 
 pub mod agent_loop;
+mod measures;
 pub mod roles;
 pub mod salvage;
 pub mod thinking;

@@ -12,6 +12,8 @@ mod tests;
 
 use swarm_model::ToolCall;
 
+use crate::measures::Measure;
+
 /// How a model writes a call as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -118,6 +120,7 @@ impl Salvage<'_> {
     pub fn calls(&self, answer: &str) -> Salvaged {
         self.order
             .iter()
+            .filter(|_| Measure::Salvage.is_on())
             .find_map(|form| self.of_form(*form, answer))
             .and_then(|found| match found {
                 Found::Own(salvaged) => Some(salvaged),
@@ -133,7 +136,7 @@ impl Salvage<'_> {
         line_starts(answer).find_map(|start| {
             let (before, rest) = answer.split_at_checked(start)?;
             let (calls, length) = self.run(form, rest)?;
-            if echo::any(&calls, self.read, self.offered) {
+            if echo::any(&calls, self.read, self.offered) && Measure::NoEcho.is_on() {
                 return Some(Found::Echo);
             }
             let (before, after) = (before.trim(), rest.get(length..)?.trim());

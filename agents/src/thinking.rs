@@ -1,5 +1,7 @@
 //! What a model thinks before it answers, when it writes that into the answer.
 
+use crate::measures::Measure;
+
 /// The tags that models put around it.
 const TAGS: [(&str, &str); 2] = [("<think>", "</think>"), ("<thinking>", "</thinking>")];
 
@@ -19,7 +21,9 @@ pub fn strip(text: &str) -> Stripped<'_> {
         thinking: "",
         answer: text,
     };
-    while let Some((thinking, answer)) = first_block(stripped.answer) {
+    while let Some((thinking, answer)) = first_block(stripped.answer)
+        && Measure::StripThinking.is_on()
+    {
         if stripped.thinking.is_empty() {
             stripped.thinking = thinking.trim();
         }

@@ -42,6 +42,10 @@ pub struct Counts {
     pub open_runs: usize,
     /// Tasks of which the slowest is sought.
     pub worst_of: usize,
+    /// Turns of an agent without a bus, in each round.
+    pub turns: usize,
+    /// Rounds of those.
+    pub turn_rounds: usize,
 }
 
 impl Counts {
@@ -50,6 +54,8 @@ impl Counts {
         starts: 5,
         open_runs: 10_000,
         worst_of: 10_000,
+        turns: 5000,
+        turn_rounds: 5,
     };
 
     /// Enough to see what a change does.
@@ -57,6 +63,8 @@ impl Counts {
         starts: 3,
         open_runs: 2000,
         worst_of: 1000,
+        turns: 2000,
+        turn_rounds: 3,
     };
 }
 

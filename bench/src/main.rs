@@ -3,7 +3,7 @@
 //! Wall times of one machine say little on another one, ratios of one round do. The bars are printed beside what was
 //! measured, and the exit code says whether they hold.
 //!
-//! Reading order: `side` (what is measured of both), `alone` (what only Swarm has), `report`; `minimal` and `swarm` are the
+//! Reading order: `side` (what is measured of both), `alone` (what only Swarm has), `turn` (without a bus), `report`; `minimal` and `swarm` are the
 //! two sides, `load` drives them, `server`, `process` and `model` are what they run on.
 
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ mod report;
 mod server;
 mod side;
 mod swarm;
+mod turn;
 
 use report::{Mode, Report, Round};
 use server::Sync;
@@ -79,6 +80,13 @@ enum Part {
     /// The model host
     #[command(hide = true)]
     Model { port: u16, latency_ms: u64 },
+    /// Turns of an agent, or bare calls: prints what one costs
+    #[command(hide = true)]
+    Turns {
+        caller: turn::Caller,
+        port: u16,
+        turns: usize,
+    },
     /// A worker of the minimal pipeline
     #[command(hide = true)]
     MinimalWorker {
@@ -90,11 +98,14 @@ enum Part {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    // One thread is enough for a model host that computes nothing, and leaves the cores to what is measured.
+    // One thread is enough for a model host that computes nothing, and leaves the cores to what is measured; and roles of
+    // Swarm run on one.
     let runtime = match cli.part {
-        Some(Part::Model { .. }) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
+        Some(Part::Model { .. } | Part::Turns { .. }) => {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+        }
         _ => tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?,
@@ -103,6 +114,14 @@ fn main() -> Result<ExitCode> {
         match cli.part {
             Some(Part::Model { port, latency_ms }) => {
                 model::serve(port, Duration::from_millis(latency_ms)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Part::Turns {
+                caller,
+                port,
+                turns,
+            }) => {
+                turn::run(caller, port, turns).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(Part::MinimalWorker { url, model, slots }) => {
@@ -148,6 +167,7 @@ async fn measure(cli: Cli) -> Result<ExitCode> {
         quick: cli.quick,
         modes,
         alone: alone::measure(counts_alone).await?,
+        turn: turn::measure(counts_alone.turn_rounds, counts_alone.turns).await?,
     };
     publish(&report, &cli)?;
     Ok(if report.holds() {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::alone::Alone;
 use crate::side::{More, Side};
+use crate::turn::Turn;
 
 /// One round: both sides, one after the other.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +44,8 @@ pub struct Report {
     pub modes: Vec<Mode>,
     /// What is no ratio; `sync_interval: always`.
     pub alone: Alone,
+    /// Without a bus.
+    pub turn: Turn,
 }
 
 /// A row of the table that has a bar.
@@ -204,7 +207,26 @@ impl Report {
             row(&open, alone.coordinator_mib, "MiB", 60.0, 30.0),
             row(&worst, alone.worst_ms, "ms", 500.0, 250.0),
         ]);
+        rows.push(self.turn_row());
         rows
+    }
+
+    fn turn_row(&self) -> Row {
+        let turn = &self.turn;
+        let cpu = |us: f64| format!("{us:.*} µs", decimals(us));
+        Row {
+            what: format!(
+                "CPU of an agent's turn of {} tokens without a bus, beside a bare call",
+                turn.tokens
+            ),
+            sync: "",
+            swarm: cpu(turn.agent_us),
+            minimal: cpu(turn.bare_us),
+            value: turn.ratio,
+            shown: format!("{:.2} x", turn.ratio),
+            bar: Bar::AtMost(2.0),
+            goal: 2.0,
+        }
     }
 
     /// Whether all bars hold.

@@ -96,11 +96,20 @@ impl Progress {
             shown.writer = writer;
             shown.text.clear();
         }
-        if let (Kind::Text | Kind::Thinking, Value::String(text), false) =
-            (chunk.kind, &chunk.data, writer < shown.writer)
-        {
-            shown.text.push_str(text);
-            shown.bar.set_message(latest_words(&shown.text));
+        if writer < shown.writer {
+            return;
+        }
+        match (chunk.kind, &chunk.data) {
+            (Kind::Text | Kind::Thinking, Value::String(text)) => {
+                shown.text.push_str(text);
+                shown.bar.set_message(latest_words(&shown.text));
+            }
+            (Kind::Status, Value::String(text)) => shown.turn_to(text, self.terminal),
+            (Kind::ToolCall, call) => {
+                let tool = call["name"].as_str().unwrap_or("a tool");
+                shown.turn_to(&format!("calls {tool}"), self.terminal);
+            }
+            _ => {}
         }
     }
 
@@ -147,6 +156,19 @@ impl Progress {
         if self.ended {
             // The last bar's line has no end yet; the answer stands apart from it.
             output::note("\n");
+        }
+    }
+}
+
+impl Shown {
+    /// What was written so far is done with.
+    fn turn_to(&mut self, what: &str, terminal: bool) {
+        self.text.clear();
+        let what = output::line(what, TAIL_WIDTH);
+        if terminal {
+            self.bar.set_message(what);
+        } else {
+            output::note(&format!("  {}: {what}", self.task));
         }
     }
 }

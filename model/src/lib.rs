@@ -6,12 +6,13 @@
 //! rest by [`ChatError::is_retryable`].
 //!
 //! Reading order: [`chat`], [`error`], [`ollama`]; pure and for whoever puts a chat together: [`context`], [`markers`],
-//! [`repetition`].
+//! [`repetition`]. `measures` says which of it is there because models are small.
 
 pub mod chat;
 pub mod context;
 pub mod error;
 pub mod markers;
+mod measures;
 pub mod ollama;
 pub mod repetition;
 

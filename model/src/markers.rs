@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::measures::Measure;
+
 /// What is put into a marker.
 pub const BREAK: char = '\u{2060}';
 
@@ -115,9 +117,10 @@ impl Markers {
 
     fn begins(&self, rest: &str) -> bool {
         let is_own = |marker: &String| rest.starts_with(marker.as_str());
-        bars(rest).is_some()
+        let is_marker = bars(rest).is_some()
             || COMMON.iter().any(|marker| rest.starts_with(marker))
-            || self.own.iter().any(is_own)
+            || self.own.iter().any(is_own);
+        is_marker && Measure::BrokenMarkers.is_on()
     }
 }
 

@@ -26,6 +26,8 @@ mod call;
 mod cloud;
 mod decode;
 mod facts;
+#[cfg(test)]
+mod failures;
 mod host;
 mod names;
 mod options;

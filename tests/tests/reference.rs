@@ -137,6 +137,50 @@ fn every_code_is_sent_by_something() {
     }
 }
 
+/// A measure that no test turns off, and one that nothing asks for, may be none.
+#[test]
+fn every_measure_is_asked_for_once_turned_off_by_a_test_and_explained() {
+    let page = std::fs::read_to_string(tools::repository().join("docs/models.md")).unwrap();
+    let mut tests = String::new();
+    for (crate_name, of_tests) in [
+        ("agents", "agent_loop/tests/failures.rs"),
+        ("tools", "failures.rs"),
+        ("model", "ollama/failures.rs"),
+    ] {
+        let folder = tools::repository().join(crate_name).join("src");
+        let of_tests = std::fs::read_to_string(folder.join(of_tests)).unwrap();
+        let mut sources = String::new();
+        read(&folder, &mut sources);
+        let measures = std::fs::read_to_string(folder.join("measures.rs")).unwrap();
+        let measures: Vec<&str> = measures
+            .lines()
+            .filter_map(|line| line.trim().strip_suffix(','))
+            .filter(|name| name.chars().all(|c| c.is_ascii_alphabetic()))
+            .collect();
+        assert!(!measures.is_empty(), "{crate_name}");
+        for name in measures {
+            let question = format!("Measure::{name}.is_on()");
+            let asked = sources.matches(&question).count();
+            assert_eq!(asked, 1, "{crate_name}: {name}");
+            let off = of_tests.contains(&format!("Measure::{name}.off("));
+            assert!(off, "{crate_name}: no test turns {name} off");
+            let explained = page.contains(&format!("`{crate_name}` {name}"));
+            assert!(explained, "docs/models.md lacks `{crate_name}` {name}");
+        }
+        tests.push_str(&of_tests);
+    }
+    for number in 1..=16 {
+        assert!(
+            tests.contains(&format!("fn f{number}_")),
+            "no test of F{number}"
+        );
+        assert!(
+            page.contains(&format!("| F{number} |")),
+            "no row of F{number}"
+        );
+    }
+}
+
 /// Adds the product code below a folder: without its tests.
 fn read(folder: &Path, sources: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -12,6 +12,7 @@ use swarm_protocol::journal::{ToolCall, ToolContent, ToolResult, ToolStatus};
 use tokio::time::Instant;
 
 use crate::check::Problem;
+use crate::measures::Measure;
 use crate::repair::{Repair, repair};
 use crate::spec::MAX_NAME;
 use crate::tool::{CallContext, Tool};
@@ -125,6 +126,9 @@ async fn run(
 fn unknown_tool(name: &str, tools: &Toolset) -> String {
     let name: String = name.chars().take(MAX_NAME).collect();
     let names: Vec<&str> = tools.names().collect();
+    if !Measure::ValidNames.is_on() {
+        return format!("There is no tool {name:?}.");
+    }
     if names.is_empty() {
         return format!("There is no tool {name:?}, and no other. Answer without tools.");
     }

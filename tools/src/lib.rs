@@ -3,11 +3,15 @@
 //! This crate owns the [`Tool`] trait and everything between a call as a model wrote it and a result as the model reads it:
 //! a tool never runs on arguments that do not satisfy its schema. It must not know who calls: no agents, models, NATS or HTTP.
 //!
-//! Reading order: [`spec`], [`tool`], [`check`], [`mod@repair`], [`mod@invoke`], [`toolset`], [`builtin`].
+//! Reading order: [`spec`], [`tool`], [`check`], [`mod@repair`], [`mod@invoke`], [`toolset`], [`builtin`]; `measures` says
+//! which of it is there because models are small.
 
 pub mod builtin;
 pub mod check;
+#[cfg(test)]
+mod failures;
 pub mod invoke;
+mod measures;
 #[cfg(test)]
 mod probe;
 pub mod repair;

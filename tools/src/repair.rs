@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::check::Problem;
+use crate::measures::Measure;
 use crate::spec::Spec;
 
 /// One thing that was mended.
@@ -92,6 +93,7 @@ pub fn repair(spec: &Spec, input: Value) -> Result<Repaired, Vec<Problem>> {
                 repairs: Vec::new(),
             });
         }
+        Err(problems) if !Measure::Repair.is_on() => return Err(problems),
         Err(problems) => problems,
     };
     let mut search = Search {

@@ -5,6 +5,7 @@ mod bm25;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::measures::Measure;
 use crate::spec::Spec;
 use crate::tool::Tool;
 
@@ -60,7 +61,7 @@ impl Toolset {
     #[must_use]
     pub fn offers(&self, task: &str) -> Vec<&Spec> {
         let all = || self.0.iter().map(|tool| tool.spec());
-        if self.0.len() <= MAX_OFFERED {
+        if self.0.len() <= MAX_OFFERED || !Measure::FewTools.is_on() {
             return all().collect();
         }
         let documents: Vec<String> = all()

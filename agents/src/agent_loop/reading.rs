@@ -9,6 +9,7 @@ use swarm_protocol::journal::{ModelTurn, ToolCall, ToolMode, TurnProblem};
 
 use super::structured::{self, Action};
 use super::words;
+use crate::measures::Measure;
 use crate::salvage::{Form, Salvage, Salvaged};
 use crate::thinking;
 
@@ -98,8 +99,12 @@ pub(super) fn failed_turn(
     elapsed_ms: u64,
 ) -> Option<ModelTurn> {
     let problem = match error {
-        ChatError::ToolsUnsupported { .. } => TurnProblem::ToolsUnsupported,
-        ChatError::ToolParse { .. } => TurnProblem::CallUnreadable,
+        ChatError::ToolsUnsupported { .. } if Measure::RefusedTools.is_on() => {
+            TurnProblem::ToolsUnsupported
+        }
+        ChatError::ToolParse { .. } if Measure::UnreadableCall.is_on() => {
+            TurnProblem::CallUnreadable
+        }
         ChatError::Looping { .. } => TurnProblem::Looping,
         ChatError::ContextTooLong { .. } | ChatError::Truncated { .. } => TurnProblem::TooLong,
         _ => return None,
@@ -134,24 +139,30 @@ fn read(asked: &Asked<'_>, completion: Completion) -> Content {
         ToolMode::Structured => structured(asked, text),
         ToolMode::Native | ToolMode::Plain => native(asked, text, &completion),
     };
-    let says_nothing = content.text.is_empty() && content.calls.is_empty();
-    if says_nothing && thought {
-        content.problem = Some(TurnProblem::OnlyThinking);
+    if is_nothing(&content.text, content.calls.len()) {
+        let nothing = if thought {
+            TurnProblem::OnlyThinking
+        } else {
+            content.problem.unwrap_or(TurnProblem::Empty)
+        };
+        content.problem = Some(nothing);
     }
     let is_unfinished = match content.problem {
         None => content.calls.is_empty(),
         Some(problem) => matches!(problem, TurnProblem::NotJson | TurnProblem::CallAnnounced),
     };
-    if cut && is_unfinished {
+    if cut && is_unfinished && Measure::Cut.is_on() {
         content.problem = Some(TurnProblem::Cut);
     }
     content
 }
 
+/// Whether this is no answer, whatever the host says.
+pub(super) fn is_nothing(text: &str, calls: usize) -> bool {
+    Measure::EmptyAnswer.is_on() && text.trim().is_empty() && calls == 0
+}
+
 fn without_tools(asked: &Asked<'_>, text: &str) -> Content {
-    if text.is_empty() {
-        return Content::problem(TurnProblem::Empty, text);
-    }
     if asked.closing && !salvage(asked, text).calls.is_empty() {
         return Content::problem(TurnProblem::CallAtTheEnd, text);
     }
@@ -160,18 +171,15 @@ fn without_tools(asked: &Asked<'_>, text: &str) -> Content {
 
 fn structured(asked: &Asked<'_>, text: &str) -> Content {
     match structured::read(text) {
-        Some(Action::Final(answer)) if answer.trim().is_empty() => {
-            Content::problem(TurnProblem::Empty, "")
-        }
-        Some(Action::Final(answer)) => Content::answer(answer.trim()),
-        Some(Action::Call { name, arguments }) => Content {
+        Ok(Action::Final(answer)) => Content::answer(answer.trim()),
+        Ok(Action::Call { name, arguments }) => Content {
             calls: vec![(None, name, arguments)],
             ..Content::default()
         },
-        None if text.is_empty() => Content::problem(TurnProblem::Empty, text),
-        None => {
+        Err(_) if text.is_empty() => Content::default(),
+        Err(_) => {
             let salvaged = salvage(asked, text);
-            if salvaged.calls.is_empty() {
+            if salvaged.calls.is_empty() && Measure::NotJson.is_on() {
                 Content::problem(TurnProblem::NotJson, text)
             } else {
                 Content::from(salvaged)
@@ -192,19 +200,19 @@ fn native(asked: &Asked<'_>, text: &str, completion: &Completion) -> Content {
     }
     if text.is_empty() {
         // A host that finds a tag of a call and no call behind it gives neither: what the model wrote is lost.
-        let is_lost = completion.output_tokens > 1 && completion.thinking.is_empty();
-        let problem = if is_lost {
-            TurnProblem::CallUnreadable
-        } else {
-            TurnProblem::Empty
+        let is_lost = completion.output_tokens > 1
+            && completion.thinking.is_empty()
+            && Measure::SwallowedCall.is_on();
+        return Content {
+            problem: is_lost.then_some(TurnProblem::CallUnreadable),
+            ..Content::default()
         };
-        return Content::problem(problem, text);
     }
     let salvaged = salvage(asked, text);
     if !salvaged.calls.is_empty() {
         return Content::from(salvaged);
     }
-    if words::announces_call(text, asked.tools.iter().copied()) {
+    if words::announces_call(text, asked.tools.iter().copied()) && Measure::Nudge.is_on() {
         return Content::problem(TurnProblem::CallAnnounced, text);
     }
     Content::answer(text)
@@ -230,7 +238,11 @@ fn with_ids(turn: u32, calls: Vec<(Option<String>, String, Value)>) -> Vec<ToolC
             let id = id
                 .filter(|id| !id.is_empty())
                 .map(|id| format!("{id}_{turn}"));
-            let tool_use_id = id.filter(|id| !taken.contains(id)).unwrap_or_else(own);
+            let tool_use_id = match id {
+                Some(id) if !taken.contains(&id) => id,
+                _ if Measure::OwnIds.is_on() => own(),
+                id => id.unwrap_or_default(),
+            };
             taken.insert(tool_use_id.clone());
             ToolCall {
                 tool_use_id,

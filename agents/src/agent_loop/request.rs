@@ -6,9 +6,13 @@ use swarm_protocol::journal::ToolMode;
 
 use super::words::Closing;
 use super::{AgentLoop, structured, words};
+use crate::measures::Measure;
 
 /// Tokens that the estimate may be wrong by.
 const RESERVE: u64 = 16;
+
+/// How freely a model chooses that wrote a call which could not be read; most models have 0.6 to 1.
+const COOL: f64 = 0.2;
 
 impl AgentLoop {
     /// The next request.
@@ -17,7 +21,11 @@ impl AgentLoop {
     /// When not even what has to stay fits into the context window.
     pub(super) fn request(&self) -> Result<ChatRequest, TooLong> {
         let offered = self.offered();
-        let messages = compact(self.chat(), self.room(offered), &self.calibration)?.messages;
+        let messages = if Measure::Budget.is_on() {
+            compact(self.chat(), self.room(offered), &self.calibration)?.messages
+        } else {
+            self.chat()
+        };
         let is_structured = self.mode == ToolMode::Structured;
         let messages = if is_structured {
             messages.into_iter().map(structured::message).collect()
@@ -31,6 +39,9 @@ impl AgentLoop {
         );
         request.tools = offered.to_vec();
         request.think = self.think;
+        if self.trouble.unreadable > 0 && !self.is_closing() && Measure::Cooled.is_on() {
+            request.temperature = Some(COOL);
+        }
         if is_structured && !self.is_closing() {
             request.format = Some(structured::format(&self.tools));
             request.think = Some(false);
@@ -40,9 +51,11 @@ impl AgentLoop {
 
     /// The tools that the request names.
     fn offered(&self) -> &[ToolOffer] {
-        match self.mode {
-            ToolMode::Native if !self.is_closing() => &self.tools,
-            _ => &[],
+        let by_the_api = self.mode == ToolMode::Native || !Measure::FormatOrTools.is_on();
+        if by_the_api && !self.is_closing() {
+            &self.tools
+        } else {
+            &[]
         }
     }
 

@@ -85,8 +85,11 @@ pub(super) fn instructions(tools: &[ToolOffer]) -> String {
     )
 }
 
-/// Reads an answer; nothing when it is none of the two.
-pub(super) fn read(text: &str) -> Option<Action> {
+/// Reads an answer.
+///
+/// # Errors
+/// What is wrong with it when it is none of the two, in words for the model.
+pub(super) fn read(text: &str) -> Result<Action, String> {
     #[derive(Deserialize)]
     struct Raw {
         action: String,
@@ -95,17 +98,17 @@ pub(super) fn read(text: &str) -> Option<Action> {
         #[serde(default)]
         answer: Value,
     }
-    let raw: Raw = serde_json::from_str(text.trim()).ok()?;
+    let raw: Raw = serde_json::from_str(text.trim()).map_err(|error| error.to_string())?;
     if raw.action != FINAL {
-        return Some(Action::Call {
+        return Ok(Action::Call {
             name: raw.action,
             arguments: raw.arguments,
         });
     }
     match raw.answer {
-        Value::String(answer) => Some(Action::Final(answer)),
-        Value::Null => None,
-        other => Some(Action::Final(other.to_string())),
+        Value::String(answer) => Ok(Action::Final(answer)),
+        Value::Null => Err("missing field `answer`".to_owned()),
+        other => Ok(Action::Final(other.to_string())),
     }
 }
 
@@ -172,19 +175,25 @@ mod tests {
         };
         assert_eq!(
             read(" {\"action\":\"t\",\"arguments\":{\"a\":1}}\n"),
-            Some(call)
+            Ok(call)
         );
         assert_eq!(
             read("{\"action\":\"final\",\"answer\":\"So.\"}"),
-            Some(Action::Final("So.".into()))
+            Ok(Action::Final("So.".into()))
         );
-        for wrong in [
-            "So.",
-            "{\"action\":\"final\"}",
-            "{\"answer\":\"x\"}",
-            "{\"action\":",
+        for (wrong, fault) in [
+            ("So.", "expected value at line 1 column 1"),
+            ("{\"action\":\"final\"}", "missing field `answer`"),
+            (
+                "{\"answer\":\"x\"}",
+                "missing field `action` at line 1 column 14",
+            ),
+            (
+                "{\"action\":",
+                "EOF while parsing a value at line 1 column 10",
+            ),
         ] {
-            assert_eq!(read(wrong), None, "{wrong}");
+            assert_eq!(read(wrong), Err(fault.to_owned()));
         }
     }
 }

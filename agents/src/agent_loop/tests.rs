@@ -6,6 +6,8 @@ use swarm_protocol::{RunId, Timestamp, Version};
 
 use super::*;
 
+mod failures;
+
 fn work(context: Option<&str>, budget: Budget) -> Work {
     Work {
         v: Version,

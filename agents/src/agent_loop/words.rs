@@ -1,6 +1,8 @@
 //! What the loop says to a model beside prompt, task and results.
 
-use swarm_protocol::journal::{ToolContent, ToolResult, TurnProblem};
+use swarm_protocol::journal::{ModelTurn, ToolContent, ToolResult, TurnProblem};
+
+use super::structured;
 
 /// Why the last turn is asked for without tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,7 +41,7 @@ pub(super) fn close(closing: Closing) -> String {
 }
 
 /// What is said to a model about a turn that was no answer.
-pub(super) fn feedback(problem: TurnProblem, num_predict: u32) -> Option<String> {
+pub(super) fn feedback(problem: TurnProblem, turn: &ModelTurn, num_predict: u32) -> Option<String> {
     let text = match problem {
         TurnProblem::Empty => "Your answer was empty. Answer the task now, in plain text.",
         TurnProblem::OnlyThinking => {
@@ -52,7 +54,10 @@ pub(super) fn feedback(problem: TurnProblem, num_predict: u32) -> Option<String>
             "You said that you would call a tool and called none. Call it now, or answer the task in plain text."
         }
         TurnProblem::NotJson => {
-            "Your answer was not the JSON object that was asked for. Answer with that object and nothing else."
+            let fault = structured::read(&turn.text).err().unwrap_or_default();
+            return Some(format!(
+                "Your answer was not the JSON object that was asked for ({fault}). Answer with that object and nothing else."
+            ));
         }
         TurnProblem::Cut => {
             return Some(format!(

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::chat::{ChatRequest, Message, Role, ToolCall, ToolOffer};
 use crate::error::ChatError;
 use crate::markers::Markers;
+use crate::measures::Measure;
 
 /// What all requests of a model to a host have in common. A host loads the model anew when one of them changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,8 @@ struct OfferedFunction<'a> {
 /// [`ChatError::Request`] for tools together with a format, whose answers hosts take for calls, and for schemas that
 /// are none.
 pub fn chat(request: &ChatRequest, window: Window, markers: &Markers) -> Result<Bytes, ChatError> {
-    if request.format.is_some() && !request.tools.is_empty() {
+    let has_both = request.format.is_some() && !request.tools.is_empty();
+    if has_both && Measure::FormatOrTools.is_on() {
         return Err(unfit("tools and a format exclude each other"));
     }
     if let Some(format) = &request.format
@@ -110,8 +112,11 @@ pub fn chat(request: &ChatRequest, window: Window, markers: &Markers) -> Result<
             "the parameters of tool `{name}` are no JSON Schema"
         )));
     }
-    let num_predict = request.num_predict.clamp(1, window.num_ctx.max(1));
-    let mut options = options(window).num_predict(i32::try_from(num_predict).unwrap_or(i32::MAX));
+    let mut options = options(window);
+    if Measure::BoundedAnswer.is_on() {
+        let num_predict = request.num_predict.clamp(1, window.num_ctx.max(1));
+        options = options.num_predict(i32::try_from(num_predict).unwrap_or(i32::MAX));
+    }
     if let Some(temperature) = request.temperature {
         // ollama-rs takes 32 bits.
         options = options.temperature(temperature as f32);
@@ -125,14 +130,14 @@ pub fn chat(request: &ChatRequest, window: Window, markers: &Markers) -> Result<
             .collect(),
         tools: request.tools.iter().map(tool).collect(),
         format: request.format.as_ref(),
-        think: if request.format.is_some() {
+        think: if request.format.is_some() && Measure::FormatWithoutThinking.is_on() {
             Some(false)
         } else {
             request.think
         },
         options,
         stream: true,
-        truncate: false,
+        truncate: !Measure::NoTruncation.is_on(),
         shift: false,
     })
 }

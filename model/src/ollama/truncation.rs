@@ -7,6 +7,7 @@
 use super::request::Window;
 use crate::chat::{ChatRequest, Message};
 use crate::error::ChatError;
+use crate::measures::Measure;
 
 /// Text has about four bytes a token. Repeated signs, such as blanks and rules, have far more, and are counted once.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -46,7 +47,7 @@ impl Sent {
     /// # Errors
     /// [`ChatError::Truncated`].
     pub fn check(self, evaluated: u64) -> Result<(), ChatError> {
-        let is_short = evaluated > 0 && evaluated < self.tokens / 2;
+        let is_short = evaluated > 0 && evaluated < self.tokens / 2 && Measure::SilentCut.is_on();
         // A chat that fits gives no cause to cut it, however few tokens it comes to; the estimate is rough.
         if is_short && self.tokens > self.window / 4 * 3 {
             return Err(ChatError::Truncated {

@@ -5,6 +5,7 @@ use super::refusal;
 use super::truncation::Sent;
 use crate::chat::{ChatEvent, Completion, DoneReason, ToolCall};
 use crate::error::ChatError;
+use crate::measures::Measure;
 use crate::repetition::Detector;
 
 /// What a turn has brought so far.
@@ -87,10 +88,10 @@ impl Turn {
 
     fn look_for_loops(&mut self, piece: &str) -> Result<(), ChatError> {
         match self.repetition.push(piece) {
-            Some(repetition) => Err(ChatError::Looping {
+            Some(repetition) if Measure::Repetition.is_on() => Err(ChatError::Looping {
                 excerpt: format!("{:?}, {} times", repetition.excerpt, repetition.times),
             }),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -92,25 +92,23 @@ async fn large_lines() {
         .collect();
     let numbers: String = (0..1_500_000).map(|n| format!("{n} ")).collect();
     let nine_mebibytes = numbers.get(..9 * 1024 * 1024).unwrap().to_owned();
-    for content in [&cjk, &nine_mebibytes] {
+    // In one write, and in small ones.
+    for (content, size) in [(&cjk, usize::MAX), (&cjk, 4097), (&nine_mebibytes, 4097)] {
         let long = format!(
             "{}\n",
             json!({"message": {"content": content}, "done": false})
         );
-        // In one write, in small ones, and two lines in one.
-        for size in [long.len(), 4097] {
-            let chunks = long.as_bytes().chunks(size).map(chunk);
-            let script = [vec![ok()], chunks.collect(), vec![last(), end()]].concat();
-            let fake = Fake::always(script).await;
-            let events = all(&fake.ollama(), ask()).await;
-            assert!(events == [text(content), done(content)], "chunks of {size}");
-        }
-        let twice = long.repeat(2);
-        let fake = Fake::always(vec![ok(), chunk(twice.as_bytes()), last(), end()]).await;
+        let chunks = long.as_bytes().chunks(size).map(chunk);
+        let script = [vec![ok()], chunks.collect(), vec![last(), end()]].concat();
+        let fake = Fake::always(script).await;
         let events = all(&fake.ollama(), ask()).await;
-        let all = [text(content), text(content), done(&content.repeat(2))];
-        assert!(events == all, "two lines at once");
+        assert!(events == [text(content), done(content)], "chunks of {size}");
     }
+    let line = format!("{}\n", json!({"message": {"content": cjk}, "done": false}));
+    let fake = Fake::always(vec![ok(), chunk(line.repeat(2).as_bytes()), last(), end()]).await;
+    let events = all(&fake.ollama(), ask()).await;
+    let all = [text(&cjk), text(&cjk), done(&cjk.repeat(2))];
+    assert!(events == all, "two lines at once");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use url::Url;
 
 /// How long anything may take that ought to be immediate.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// What the fake does with a request once it has read it, step by step.
 #[derive(Debug, Clone)]
