@@ -37,6 +37,13 @@ impl Version {
     pub fn check_installed(self) {
         self.program();
         self.models();
+        drop(self.description());
+    }
+
+    /// The file that describes its API.
+    #[must_use]
+    pub fn description(self) -> PathBuf {
+        self.installed("-api", "openapi.yaml")
     }
 
     fn program(self) -> PathBuf {

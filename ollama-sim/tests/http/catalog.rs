@@ -269,3 +269,26 @@ async fn unknown_paths_and_methods_are_plain_text() {
         assert_eq!(response.text().await.unwrap(), text);
     }
 }
+
+#[tokio::test]
+async fn a_table_says_what_a_model_is_like() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.yaml");
+    let model = "[{name: mine, digest: abc, requires: 0.30.0, prompt_tokens_per_second: 100, \
+                 tokens: {characters: 3, bytes: 1, template: 2, markers: ['<|x|>']}}]";
+    std::fs::write(&table, model).unwrap();
+    let sim = Sim::start(&["--models", "mine", "--model-table", table.to_str().unwrap()]).await;
+    assert_eq!(get(&sim, "/api/tags").await["models"][0]["digest"], "abc");
+    let shown = sim.post("/api/show", &json!({"model": "mine"})).await.1;
+    assert_eq!(shown["requires"], "0.30.0");
+    let mut body = crate::support::ask_whole("12345<|x|>[[sim:reply=x]]");
+    body["model"] = json!("mine");
+    let begun = std::time::Instant::now();
+    let answer = sim.post("/api/chat", &body).await.1;
+    // Eight tokens of a hundred a second; "[SIMULATED mine:latest] x" has 25 characters.
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(80));
+    assert_eq!(
+        (&answer["prompt_eval_count"], &answer["eval_count"]),
+        (&json!(8), &json!(8))
+    );
+}

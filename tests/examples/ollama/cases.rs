@@ -5,6 +5,7 @@ mod answers;
 mod calls;
 mod client;
 mod context;
+mod description;
 mod refusals;
 mod scheduling;
 mod team;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         ("Calls of tools", calls::cases()),
         ("Thinking and formats", thinking::cases()),
         ("The context window", context::cases()),
+        ("Ollama's description of its API", description::cases()),
         ("Scheduling and faults", scheduling::cases()),
         ("The client of Swarm", client::cases()),
         ("Swarm", team::cases()),

@@ -35,6 +35,9 @@ characters.
 * **`format` with `tools` gives false calls,** and a model that thinks is held to no schema unless `think` is `false`.
 * **A prompt that is too long is cut in silence** unless `truncate` is `false`; the refusal has three wordings.
 * **A loop ends without `done`.** An answer is complete when `done` says so, and not when the connection ends.
+* **A schema has to be plain.** Neither server takes `true` for the schema of a property, or a type that is none; 0.17.4 takes no
+  property without a type either, no `not`, and no `pattern` but one from `^` to `$`, and does not say where it found it.
+* **Two messages of one role in a row are one,** with an empty line between, where a template in the form of Go renders them.
 ";
 
 /// The whole page.

@@ -130,6 +130,13 @@ impl Host {
         }
     }
 
+    /// Ollama's description of the API that it has.
+    pub fn description(&self) -> Value {
+        let file = self.kind.version().description();
+        let text = std::fs::read_to_string(file).expect("the description is there");
+        serde_saphyr::from_str(&text).expect("YAML")
+    }
+
     /// Sends a body.
     pub async fn post(&self, path: &str, body: impl Into<String>) -> reqwest::Response {
         let url = self.url() + path;
