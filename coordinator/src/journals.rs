@@ -123,13 +123,12 @@ impl Shared {
         };
         let position = delivery.position();
         let cause = cause_of(&position.stream, position.seq);
-        let trace = delivery.trace();
         let input = Input::TaskEnded {
             task: &entry.task,
             attempt: entry.attempt,
             answer,
         };
-        match self.transition(entry.run, input, &cause, trace).await? {
+        match self.transition(entry.run, input, &cause).await? {
             Outcome::Applied(_) => {}
             // Its worker went on while the run was deleted: what it wrote goes too.
             Outcome::Ignored(Some(state)) if state.is_deleted() => {
@@ -142,7 +141,7 @@ impl Shared {
                 }
             }
             Outcome::Ignored(_) => {
-                let repeated = self.repeat_effects(entry.run, &cause, trace).await?;
+                let repeated = self.repeat_effects(entry.run, &cause).await?;
                 tracing::debug!(repeated, "an end that was known");
             }
         }
