@@ -15,6 +15,7 @@ mod cancels;
 mod chunks;
 mod circuit;
 mod presence;
+mod spans;
 
 use cancels::Cancels;
 use circuit::Circuit;

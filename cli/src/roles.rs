@@ -13,6 +13,7 @@ use swarm_coordinator::Coordinator;
 use swarm_model::Ollama;
 use swarm_protocol::error::chain;
 use swarm_protocol::{AgentName, InstanceId};
+use swarm_telemetry::Process;
 
 use crate::args::{Global, RoleArgs};
 use crate::config::Config;
@@ -45,6 +46,11 @@ pub(crate) async fn coordinator(
         topology: topology_settings(config),
         drain: config.runs.drain.0.min(Duration::from_secs(5)),
     };
+    swarm_telemetry::start(&Process {
+        role: "coordinator",
+        instance: &instance,
+        host: &host_name(),
+    });
     let coordinator = Coordinator::start(bus, options).await?;
     health.ready_when(coordinator.readiness());
     tracing::info!(
@@ -81,6 +87,11 @@ pub(crate) async fn agent(
         attempt_deadline: config.runs.deadlines.attempt.0,
         work_ack_wait: config.nats.work_ack_wait.0,
     };
+    swarm_telemetry::start(&Process {
+        role: "agent",
+        instance: &instance,
+        host: &options.host,
+    });
     let worker = Worker::new(bus, Arc::new(ollama), options);
     health.ready_when(worker.readiness());
     tracing::info!(agent = name, %instance, "the agent is ready");

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::runs::{NEWER_PAUSE, Outcome, TransitionError, cause_of};
+use crate::spans;
 
 /// Why an entry leads to no decision.
 enum Undecided {
@@ -128,7 +129,11 @@ impl Shared {
             attempt: entry.attempt,
             answer,
         };
-        match self.transition(entry.run, input, &cause).await? {
+        let outcome = self.transition(entry.run, input, &cause).await?;
+        if let Outcome::Applied(state) | Outcome::Ignored(Some(state)) = &outcome {
+            spans::of_attempt(state, entry);
+        }
+        match outcome {
             Outcome::Applied(_) => {}
             // Its worker went on while the run was deleted: what it wrote goes too.
             Outcome::Ignored(Some(state)) if state.is_deleted() => {

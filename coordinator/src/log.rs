@@ -10,6 +10,7 @@ use swarm_workflow::{FoldError, State, fold, replay};
 
 use crate::Shared;
 use crate::runs::TransitionError;
+use crate::spans;
 
 /// A run as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +76,8 @@ impl Shared {
         for event in self.read_log(run).await?.events {
             let folded = fold(state.take(), &event).map_err(|error| unfoldable(run, &error))?;
             if event.cause == *cause {
+                // Whoever appended it may have died before the span was exported, too.
+                spans::of_run(&folded);
                 self.publish_effects(&folded, &event).await?;
                 return Ok(true);
             }

@@ -15,6 +15,7 @@ use swarm_workflow::{Context, Decision, Input, State, decide, fold};
 
 use crate::Shared;
 use crate::log::Known;
+use crate::spans;
 
 /// Runs whose state is kept in memory; others are read when they are needed.
 const CACHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -281,6 +282,7 @@ impl Shared {
         let stored = self.bus.store_patiently(message).await?;
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         measure(&state);
+        spans::of_run(&state);
         self.index.put(stored.seq, summary);
         self.admit();
         Ok((Arc::new(state), stored.seq))

@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 
 use super::Shared;
 use super::chunks::ChunkWriter;
+use super::spans::chat;
 use crate::agent_loop::{AgentLoop, Step};
 
 /// The first delivery of a first attempt takes the journal for empty while its work is younger than this.
@@ -286,6 +287,9 @@ impl<'a> Attempt<'a> {
         let cancel = self.shared.cancels.watch(self.work.run);
         let shared = self.shared;
         let deadline = self.began + shared.options.attempt_deadline;
+        let chatting = self
+            .spans()
+            .chat(&model, request.num_predict, || chat(&request.messages));
         let completion = tokio::select! {
             completion = whole_turn(shared, request, &mut self.chunks) => completion,
             () = cancel.canceled() => return Err(Interruption::Canceled),
@@ -295,11 +299,15 @@ impl<'a> Attempt<'a> {
                 let message = format!(
                     "the attempt took longer than {span}: raise runs.deadlines.attempt, or take a smaller model"
                 );
-                return Ok(Err(ErrorBody::new(Code::Deadline, message)));
+                let error = ErrorBody::new(Code::Deadline, message);
+                chatting.end(Err(error.clone()));
+                return Ok(Err(error));
             }
         };
-        Ok(match completion {
-            Ok(completion) => Ok(self.finished(turn(model, completion, began.elapsed()))),
+        let turn = completion.map(|completion| turn(model, completion, began.elapsed()));
+        chatting.end(turn.as_ref().map_err(model_error));
+        Ok(match turn {
+            Ok(turn) => Ok(self.finished(turn)),
             Err(ChatError::Connect { .. }) if self.may_wait() => {
                 shared.circuit.trip();
                 return Err(Interruption::HostDown);
@@ -309,6 +317,15 @@ impl<'a> Attempt<'a> {
                 Err(model_error(&error))
             }
         })
+    }
+
+    /// What the spans of this delivery are beneath.
+    fn spans(&self) -> swarm_telemetry::Attempt<'_> {
+        swarm_telemetry::Attempt {
+            trace: self.delivery.trace(),
+            work: &self.work,
+            delivery: self.claim.delivery,
+        }
     }
 
     /// An attempt that finds no model host goes back into the queue, until it has done so too often.

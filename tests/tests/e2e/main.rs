@@ -20,6 +20,7 @@ mod operator_mistakes;
 mod rights;
 mod sharing;
 mod supervision;
+mod traces;
 mod up;
 mod versions;
 
