@@ -142,32 +142,32 @@ impl Lease {
     /// The host has answered.
     pub fn answered(&self) {
         self.slots
-            .change(|pool, _| pool.answered(self.host, &self.model));
+            .change(|pool, _| pool.hosts.answered(self.host, &self.model));
     }
 
     /// The host cannot be reached, or went away.
     pub fn lost(&self, trouble: String) {
         let jitter = fastrand::f64();
         self.slots
-            .change(|pool, now| pool.failed(self.host, trouble, jitter, now));
+            .change(|pool, now| pool.hosts.failed(self.host, trouble, jitter, now));
     }
 
     /// The host passed the prompt on to a cloud.
     pub fn quarantine(&self) {
         self.slots
-            .change(|pool, now| pool.quarantine(self.host, now));
+            .change(|pool, now| pool.hosts.quarantine(self.host, now));
     }
 
     /// The model runs in a cloud behind this host.
     pub fn is_remote(&self) {
         self.slots
-            .change(|pool, _| pool.is_remote(self.host, &self.model));
+            .change(|pool, _| pool.hosts.is_remote(self.host, &self.model));
     }
 
     /// The model is not on the host.
     pub fn is_gone(&self) {
         self.slots
-            .change(|pool, _| pool.is_gone(self.host, &self.model));
+            .change(|pool, _| pool.hosts.is_gone(self.host, &self.model));
     }
 }
 
@@ -180,7 +180,7 @@ impl fmt::Debug for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slots.change(|pool, _| pool.release(self.host));
+        self.slots.change(|pool, _| pool.hosts.release(self.host));
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
                 models,
                 ..Told::default()
             };
-            slots.change(|pool, now| pool.learn(host, told, now));
+            slots.change(|pool, now| pool.hosts.learn(host, told, now));
         }
         Arc::new(slots)
     }
