@@ -30,7 +30,7 @@ pub struct Pool {
 }
 
 /// A place in the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(u64);
 
 #[derive(Debug)]
@@ -94,28 +94,39 @@ impl Pool {
 
     /// Gives a call in the line a slot, if it is its turn.
     pub fn pick(&mut self, ticket: Ticket, now: Moment) -> Pick {
+        let is_meant = |(waiting, _): &(&Waiting, _)| waiting.ticket == ticket;
+        let Some((waiting, choice)) = self.choices(now).find(is_meant) else {
+            return Pick::Nobody;
+        };
+        let Some((fit, host)) = choice else {
+            return self.wait(waiting, now);
+        };
+        self.hosts.take(host);
+        self.leave(ticket);
+        let loaded = fit == Fit::Loaded;
+        Pick::Go { host, loaded }
+    }
+
+    /// Those in the line who have nothing to wait for: a slot is theirs as soon as they ask, or no host is usable.
+    #[must_use]
+    pub fn called(&self, now: Moment) -> Vec<Ticket> {
+        let choices = self.choices(now);
+        let called = choices.filter(|(waiting, choice)| {
+            choice.is_some() || self.usable_for(waiting).next().is_none()
+        });
+        called.map(|(waiting, _)| waiting.ticket).collect()
+    }
+
+    /// What each in the line may choose, the first first: whoever is earlier has it, as soon as it asks.
+    fn choices(&self, now: Moment) -> impl Iterator<Item = (&Waiting, Option<(Fit, usize)>)> {
         let mut taken = vec![0_u32; self.hosts.all().len()];
-        for waiting in &self.line {
+        self.line.iter().map(move |waiting| {
             let choice = self.choice(waiting, &taken, now);
-            if waiting.ticket != ticket {
-                // Who is earlier in the line has it, as soon as it asks.
-                if let Some(count) = choice.and_then(|(_, host)| taken.get_mut(host)) {
-                    *count += 1;
-                }
-                continue;
+            if let Some(count) = choice.and_then(|(_, host)| taken.get_mut(host)) {
+                *count += 1;
             }
-            let Some((fit, index)) = choice else {
-                return self.wait(waiting, now);
-            };
-            self.hosts.take(index);
-            self.leave(ticket);
-            let loaded = fit == Fit::Loaded;
-            return Pick::Go {
-                host: index,
-                loaded,
-            };
-        }
-        Pick::Nobody
+            (waiting, choice)
+        })
     }
 
     fn usable_for<'a>(

@@ -225,15 +225,18 @@ impl Hosts {
         }
     }
 
-    /// A host wrote an answer with this model.
-    pub fn answered(&mut self, host: usize, model: &str) {
-        if let Some(host) = self.0.get_mut(host) {
-            host.failures = 0;
-            if let Some(told) = &mut host.told
-                && !told.loaded.iter().any(|loaded| loaded == model)
-            {
+    /// A host wrote an answer with this model. Whether that is news.
+    pub fn answered(&mut self, host: usize, model: &str) -> bool {
+        let Some(host) = self.0.get_mut(host) else {
+            return false;
+        };
+        let had_failed = std::mem::take(&mut host.failures) > 0;
+        match &mut host.told {
+            Some(told) if !told.loaded.iter().any(|loaded| loaded == model) => {
                 told.loaded.push(model.to_owned());
+                true
             }
+            _ => had_failed,
         }
     }
 

@@ -208,7 +208,10 @@ proptest! {
                         .collect();
                     let free = |host: &usize| pool.hosts.all()[*host].in_flight() < pool.hosts.all()[*host].open_slots();
                     let has_free = usable.iter().any(free);
-                    match pool.pick(ticket, now) {
+                    let is_called = pool.called(now).contains(&ticket);
+                    let pick = pool.pick(ticket, now);
+                    prop_assert_eq!(is_called, !matches!(pick, Pick::Wait(_)));
+                    match pick {
                         Pick::Go { host, .. } => {
                             prop_assert!(usable.contains(&host));
                             waiting.remove(which);
@@ -235,7 +238,9 @@ proptest! {
                 }
                 Op::Learn(host, models, loaded) => pool.hosts.learn(host, told(&names(&models), &names(&loaded)), now),
                 Op::Fail(host) => pool.hosts.failed(host, String::new(), 0.5, now),
-                Op::Answered(host, model) => pool.hosts.answered(host, MODELS[model]),
+                Op::Answered(host, model) => {
+                    pool.hosts.answered(host, MODELS[model]);
+                }
                 Op::Quarantine(host) => pool.hosts.quarantine(host, now),
                 Op::Pass(millis) => now += Duration::from_millis(millis),
                 Op::Pick(_) | Op::Leave(_) | Op::Release(_) => {}
