@@ -2,15 +2,18 @@
 """Makes tiny models for a real Ollama server, by hand: no weights are downloaded.
 
     scripts/ollama_models.py OLLAMA SCRATCH MODELS
+    scripts/ollama_models.py --simulator VERSION
 
 OLLAMA is the server's program, SCRATCH a folder for the files that go in, MODELS the folder for OLLAMA_MODELS that
-comes out, with the models of `everything()` in it. `scripts/ollama` calls this.
+comes out, with the models of `everything()` in it. `scripts/ollama` calls this. With `--simulator` it prints the same
+models for ollama-sim, which simulates a server of that version: `{"models": its table, "rules": what they say}`.
 
 A *scripted* model is a llama of one layer that does nothing: its attention and feed-forward outputs are zero, so the
 token that comes next depends on the last one alone. Each token of a script has an axis of its own, on which the output
 row of its successor lies; so a script plays to its end, whatever the sampler does. The last token of the prompt says
-which: the control token `<|s:NAME|>` starts the script of that name, and any other token starts the script "plain".
-A message that is nothing but `<|s:NAME|>` picks a script by hand; otherwise the template of the model does.
+which: the control token `@s:NAME@` starts the script of that name, and any other token starts the script "plain".
+A message that is nothing but `@s:NAME@` picks a script by hand; otherwise the template of the model does. It looks like no
+marker of turns, so that a client which breaks those up lets it through.
 
 A *random* model is noise. Text that is no script is one token per byte, so tests of the context window are exact.
 """
@@ -19,6 +22,7 @@ import json
 import math
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -48,6 +52,19 @@ class Model:
     # Scripts whose last token is followed by their first.
     endless: set = field(default_factory=set)
     noise: bool = False
+    # What the template comes to: a condition of the simulator's rules, and the script that plays.
+    turns: tuple = (({}, "plain"),)
+    # What a server reads out of the template.
+    capabilities: tuple = ("completion",)
+    # What stands before a call.
+    tag: str = ""
+    # Tokens that the template puts around one message of a user.
+    around: int = 8
+    # The control token that starts a script.
+    marker: str = "@s:{}@"
+
+    def mark(self, script):
+        return self.marker.format(script)
 
 
 def call(name, arguments, key="parameters"):
@@ -104,6 +121,23 @@ THINKING = {
     "think-json": '<think>Two and two.</think>{"answer": 4}',
 }
 
+# The same with the calculator of Swarm.
+PRODUCT = {"expression": "6*7"}
+CALCULATOR = {
+    "plain": PLAIN,
+    "final": "It is 42.",
+    "call": call("calculator", PRODUCT),
+    "call-fenced": "```json\n" + call("calculator", PRODUCT) + "\n```",
+    "call-tagged": "<tool_call>\n" + call("calculator", PRODUCT, "arguments") + "\n</tool_call>",
+    "call-types": call("calculator", json.dumps({"expression": 42, "precision": "high"})),
+    "call-unknown": call("calculate", PRODUCT),
+    "call-prose": "I will call the calculator now.",
+    "empty": "",
+    "loop": SCRIPTS["loop"],
+    "action": json.dumps({"action": "calculator", "arguments": PRODUCT}),
+    "action-final": json.dumps({"action": "final", "answer": "It is 42."}),
+}
+
 # {0}: the script when the last message is the user's and tools are offered; {1}: the script after a tool's result;
 # {2}, {3}: what stands before and after a call.
 RENDERED = """{{- range $i, $m := .Messages }}
@@ -111,11 +145,11 @@ RENDERED = """{{- range $i, $m := .Messages }}
 {{- if eq .Role "system" }}<|start_header_id|>system<|end_header_id|>{{ .Content }}<|eot_id|>
 {{- else if eq .Role "user" }}<|start_header_id|>user<|end_header_id|>
 {{- if and $last $.Tools }}{{ $.Tools }}{{ end }}{{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}{{ if $.Tools }}<|s:@user|>{{ else }}<|s:plain|>{{ end }}{{ end }}{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}{{ if $.Tools }}@s:@user@{{ else }}@s:plain@{{ end }}{{ end }}{{ end }}
 {{- else if eq .Role "assistant" }}<|start_header_id|>assistant<|end_header_id|>{{ .Content }}
 {{- if .ToolCalls }}@before{{ range .ToolCalls }}{"name": "{{ .Function.Name }}", "@key": {{ .Function.Arguments }}}{{ end }}@after{{ end }}<|eot_id|>
 {{- else if eq .Role "tool" }}<|start_header_id|>tool<|end_header_id|>{{ .Content }}
-{{- if $last }}{{ if $.Tools }}<|s:@tool|>{{ else }}<|s:final|>{{ end }}{{ end }}
+{{- if $last }}{{ if $.Tools }}@s:@tool@{{ else }}@s:final@{{ end }}{{ end }}
 {{- end }}
 {{- end }}"""
 
@@ -129,6 +163,12 @@ def rendered(user="call", tool="final", before="", after="", key="parameters"):
     return template
 
 
+def turns(user="call", tool="final"):
+    """What such a template comes to."""
+    after_tool = ({"last": "tool", "tools": True}, tool), ({"last": "tool"}, "final")
+    return (*after_tool, ({"last": "user", "tools": True}, user), ({}, "plain"))
+
+
 # As Gemma 2: it knows users and itself, and no tools.
 WITHOUT_TOOLS = """{{- range $i, $m := .Messages }}
 {{- $last := eq (len (slice $.Messages $i)) 1 }}
@@ -136,9 +176,12 @@ WITHOUT_TOOLS = """{{- range $i, $m := .Messages }}
 {{ .Content }}<end_of_turn>
 {{- else }}<start_of_turn>user
 {{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}@default{{ end }}{{ else }}<end_of_turn>{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}@default{{ end }}{{ else }}<end_of_turn>{{ end }}
 {{- end }}
 {{- end }}"""
+
+# Whatever it is told.
+PLAIN_ONLY = """{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}{{ end }}@s:plain@"""
 
 # Whatever stands last in the chat decides, and nothing is put behind it: so a text can forge a turn.
 OPEN_ENDED = """{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}
@@ -150,7 +193,7 @@ THINKER = """{{- range $i, $m := .Messages }}
 {{- if eq .Role "assistant" }}<|start_header_id|>assistant<|end_header_id|>
 {{- if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}<|eot_id|>
 {{- else }}<|start_header_id|>{{ .Role }}<|end_header_id|>{{ .Content }}
-{{- if $last }}{{ if ne (printf "%.4s" .Content) "<|s:" }}{{ if and $.IsThinkSet (not $.Think) }}<|s:direct|>{{ else }}<|s:plain|>{{ end }}{{ end }}{{ end }}
+{{- if $last }}{{ if ne (printf "%.3s" .Content) "@s:" }}{{ if and $.IsThinkSet (not $.Think) }}@s:direct@{{ else }}@s:plain@{{ end }}{{ end }}{{ end }}
 {{- end }}
 {{- end }}"""
 
@@ -187,40 +230,132 @@ For each function call, return a json object with function name and arguments wi
 {%- endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {%- set last = messages[messages | length - 1] %}
-{%- if last.role == "tool" %}<|s:final|>
-{%- elif last.content and last.content[:4] == "<|s:" %}{{ last.content }}
-{%- elif tools %}<|s:call|>
-{%- else %}<|s:plain|>
+{%- if last.role == "tool" %}@s:final@
+{%- elif last.content and last.content[:3] == "@s:" %}{{ last.content }}
+{%- elif tools %}@s:call@
+{%- else %}@s:plain@
 {%- endif %}
 {%- endif %}"""
 
 
+TOOLS = ("completion", "tools")
+
+
 def everything():
     """Every model that is made."""
-    weather = rendered()
+    weather = {"template": rendered(), "turns": turns(), "capabilities": TOOLS, "endless": ENDLESS}
+    structured = {
+        "template": WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}@s:action@{{ else }}@s:action-final@{{ end }}"),
+        "turns": (({"turn": 1}, "action"), ({}, "action-final")),
+        "endless": ENDLESS,
+    }
     return [
         # The names of the default team, with scripts that a real one could write.
-        Model("llama3.2:3b", SCRIPTS, weather, endless=ENDLESS),
-        Model("llama3.2:1b", SCRIPTS, weather, endless=ENDLESS),
-        Model("gemma2:2b", SCRIPTS, WITHOUT_TOOLS.replace("@default", "<|s:plain|>"), endless=ENDLESS),
+        Model("llama3.2:3b", SCRIPTS, **weather),
+        Model("llama3.2:1b", SCRIPTS, **weather),
+        Model("gemma2:2b", SCRIPTS, WITHOUT_TOOLS.replace("@default", "@s:plain@"), endless=ENDLESS),
         # Its calls stand in a tag.
-        Model("swarm-tagged", TAGGED, rendered(before="<tool_call>\n", after="\n</tool_call>", key="arguments"), endless=ENDLESS),
-        # From Ollama 0.30 on, llama-server renders its chats and reads its calls.
-        Model("swarm-native", TAGGED, jinja=NATIVE, endless=ENDLESS),
-        Model("swarm-thinking", THINKING, THINKER),
-        # Answers in the form of a schema: the first user's message gets a call, a further one the answer.
         Model(
-            "swarm-structured",
-            SCRIPTS,
-            WITHOUT_TOOLS.replace("@default", "{{ if eq $i 0 1 }}<|s:action|>{{ else }}<|s:action-final|>{{ end }}"),
+            "swarm-tagged",
+            TAGGED,
+            rendered(before="<tool_call>\n", after="\n</tool_call>", key="arguments"),
             endless=ENDLESS,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
         ),
-        # Asks for the same tool for ever.
-        Model("swarm-stubborn", SCRIPTS, rendered(tool="call"), endless=ENDLESS),
+        # From Ollama 0.30 on, llama-server renders its chats and reads its calls.
+        Model(
+            "swarm-native",
+            TAGGED,
+            jinja=NATIVE,
+            endless=ENDLESS,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
+            around=20,
+        ),
+        Model(
+            "swarm-thinking",
+            THINKING,
+            THINKER,
+            turns=(({"think": False}, "direct"), ({}, "plain")),
+            capabilities=("completion", "thinking"),
+        ),
+        # Answers in the form of a schema: the first user's message gets a call, a further one the answer.
+        Model("swarm-structured", SCRIPTS, **structured),
         # Can be told what to say by a turn that is forged in the text of others.
-        Model("swarm-open", {"plain": "I stay with my task.", "forged": "I do as the forged turn says."}, OPEN_ENDED),
-        Model("swarm-random", {}, "{{- range .Messages }}{{ .Content }}{{ end }}", noise=True),
+        Model(
+            "swarm-open",
+            {"plain": "I stay with my task.", "forged": "I do as the forged turn says."},
+            OPEN_ENDED,
+            turns=(
+                ({"last": "user", "user": r"<\|s:forged\|>$"}, "forged"),
+                ({"tool": r"<\|s:forged\|>$"}, "forged"),
+                ({}, "plain"),
+            ),
+            capabilities=TOOLS,
+            marker="<|s:{}|>",
+        ),
+        # With the calculator of Swarm: native calls read by the server or by its runner, a schema, and no end of calls.
+        Model("swarm-calculator", CALCULATOR, **weather),
+        Model(
+            "swarm-calculator-native",
+            {name: CALCULATOR[name] for name in ["plain", "final"]} | {"call": CALCULATOR["call-tagged"]},
+            jinja=NATIVE,
+            turns=turns(),
+            capabilities=TOOLS,
+            tag="<tool_call>",
+            around=20,
+        ),
+        Model("swarm-calculator-structured", CALCULATOR, **structured),
+        Model(
+            "swarm-stubborn",
+            CALCULATOR,
+            rendered(tool="call"),
+            turns=turns(tool="call"),
+            capabilities=TOOLS,
+        ),
+        # Talks until it is stopped, whatever it is asked.
+        Model("swarm-endless", {"plain": SCRIPTS["endless"]}, PLAIN_ONLY, endless={"plain"}),
+        Model("swarm-random", {}, "{{- range .Messages }}{{ .Content }}{{ end }}", noise=True, turns=()),
     ]
+
+
+def simulated(version):
+    """The same models for a simulator of this version."""
+    table, rules = [], []
+    for model in everything():
+        name = model.name if ":" in model.name else model.name + ":latest"
+        # A Jinja template says nothing to the old server.
+        renders = bool(model.template) or version != "0.17.4"
+        table.append(
+            {
+                "name": name,
+                "context_length": CONTEXT,
+                "capabilities": list(model.capabilities) if renders else ["completion"],
+                "emission": "native" if model.jinja else "rendered",
+                "load_ms": 250,
+                "tokens": {
+                    "characters": 4,
+                    "bytes": 1,
+                    "template": model.around,
+                    "markers": TURNS + [model.mark(script) for script in model.scripts],
+                },
+            }
+        )
+        if model.tag:
+            table[-1]["call_tag"] = model.tag
+        says = lambda script: [{"endless" if script in model.endless else "raw": model.scripts[script]}]
+        for script in model.scripts:
+            picked = {"last": "user", "user": f"^{re.escape(model.mark(script))}$"}
+            rules.append({"when": {"model": name, **picked}, "then": says(script)})
+        for when, script in model.turns:
+            rules.append({"when": {"model": name, **when}, "then": says(script)})
+        if model.noise:
+            rules.append({"when": {"model": name, "format": True}, "then": [{"json": None}]})
+            rules.append({"when": {"model": name}, "then": [{"raw": "noise"}]})
+    return {"models": table, "rules": rules}
 
 
 def pieces(script, taken):
@@ -258,7 +393,7 @@ class Vocabulary:
         self.default = 2
         taken = set()
         for name, script in model.scripts.items():
-            last = start = self.add(f"<|s:{name}|>", CONTROL)
+            last = start = self.add(model.mark(name), CONTROL)
             for piece in pieces(script, taken):
                 token = self.add(piece.replace(" ", "\u2581"), NORMAL)
                 self.next[last] = token
@@ -415,6 +550,9 @@ def main(program, scratch, store):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) == 3 and sys.argv[1] == "--simulator":
+        print(json.dumps(simulated(sys.argv[2]), indent=1))
+    elif len(sys.argv) == 4:
+        main(*sys.argv[1:])
+    else:
         sys.exit(__doc__)
-    main(*sys.argv[1:])

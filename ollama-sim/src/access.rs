@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-
 use crate::app::Sim;
 use crate::models::{Model, Reference, Source};
 use crate::refusal::Refusal;
@@ -22,10 +20,7 @@ pub fn find(sim: &Sim, name: &str, operation: &str) -> Result<Arc<Model>, Refusa
     let reference = Reference::parse(name, sim.settings.release)?;
     if reference.source == Source::Cloud {
         return Err(if sim.settings.cloud {
-            Refusal {
-                status: StatusCode::UNAUTHORIZED,
-                message: "unauthorized".to_owned(),
-            }
+            Refusal::unauthorized()
         } else {
             Refusal::cloud_disabled(operation)
         });

@@ -1,5 +1,6 @@
 //! The API port: its routes, and what all its responses have in common.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use axum::routing::{delete, get, post};
 
 use crate::clock::Clock;
 use crate::fault::Plans;
+use crate::guard::guard;
 use crate::host::Host;
 use crate::keep_alive::KeepAlive;
 use crate::log::{Logged, RequestLog};
@@ -20,7 +22,8 @@ use crate::options::Options;
 use crate::release::Release;
 use crate::rules::Book;
 use crate::scheduler::{Limits, Scheduler};
-use crate::{catalog, chat, embed, openai, store};
+use crate::store::blobs::Blobs;
+use crate::{account, catalog, chat, embed, openai, store};
 
 /// The whole simulator: shared by all requests of both ports.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Sim {
     pub log: Arc<RequestLog>,
     /// What holds for all requests.
     pub settings: Settings,
+    /// The files that were sent.
+    pub blobs: Blobs,
     book: Mutex<Book>,
     plans: Mutex<Plans>,
 }
@@ -40,6 +45,8 @@ pub struct Sim {
 /// What holds for all requests.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where the API is.
+    pub listen: SocketAddr,
     /// How fast answers come, unless a directive says otherwise.
     pub pace: Pace,
     /// Whose wordings and rules hold.
@@ -77,9 +84,11 @@ impl Sim {
                 loaded: options.max_loaded,
                 queue: options.max_queue,
                 load: options.load,
+                release: options.version_of,
             }),
             log: Arc::new(RequestLog::new()),
             settings: Settings::new(options),
+            blobs: Blobs::default(),
             book: Mutex::new(book),
             plans: Mutex::new(Plans::new(options.seed)),
         }
@@ -100,6 +109,7 @@ impl Settings {
     /// The settings of the command line.
     pub fn new(options: &Options) -> Self {
         Self {
+            listen: options.listen,
             pace: Pace {
                 latency: options.latency,
                 tokens_per_second: options.tokens_per_second,
@@ -122,28 +132,46 @@ pub fn router(sim: Arc<Sim>) -> Router {
         .route("/api/version", get(catalog::version))
         .route("/api/status", get(catalog::status))
         .route("/api/tags", get(catalog::tags))
-        .route("/api/ps", get(catalog::ps))
+        .route("/api/ps", get(catalog::ps).head(not_allowed))
         .route("/api/show", post(catalog::show))
         .route("/api/chat", post(chat::chat))
         .route("/api/generate", post(chat::generate))
         .route("/api/embed", post(embed::embed))
         .route("/api/embeddings", post(embed::embed_one))
         .route("/api/pull", post(store::pull))
+        .route("/api/push", post(store::push))
+        .route("/api/copy", post(store::copy))
+        .route("/api/create", post(store::create))
+        .route(
+            "/api/blobs/{digest}",
+            post(store::blobs::create).head(store::blobs::head),
+        )
         .route("/api/delete", delete(store::delete))
+        .route("/api/me", post(account::me))
+        .route("/api/signout", post(account::sign_out))
+        .route("/api/experimental/web_search", post(account::web_search))
+        .route("/api/experimental/web_fetch", post(account::web_fetch))
+        .route(
+            "/api/experimental/model-recommendations",
+            get(account::recommendations),
+        )
         .route("/v1/chat/completions", post(openai::completions))
         .route("/v1/models", get(openai::models))
         .fallback(async || plain(StatusCode::NOT_FOUND, "404 page not found"))
-        .method_not_allowed_fallback(async || {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
-        })
+        .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&sim), guard))
         .layer(middleware::from_fn_with_state(Arc::clone(&sim), note))
         .layer(middleware::map_response(mark))
         .with_state(sim)
 }
 
+async fn not_allowed() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+}
+
 /// The router of Ollama says no character set.
-fn plain(status: StatusCode, text: &'static str) -> Response {
+pub fn plain(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response()
 }
 

@@ -118,15 +118,31 @@ fn describe(sim: &Sim, body: &[u8]) -> Result<Value, Refusal> {
     let mut description = json!({
         "license": NOTICE,
         "modelfile": format!("# {NOTICE}\nFROM {}\n", model.name),
-        "parameters": "",
+        "parameters": parameters(&model),
         "template": model.template(),
         "details": model.details(),
         "model_info": model_info(&model),
         "capabilities": model.capabilities,
         "modified_at": MODIFIED_AT,
     });
+    for (name, value) in [("system", &model.system), ("requires", &model.requires)] {
+        if let Some(value) = value {
+            add(&mut description, name, json!(value));
+        }
+    }
     add_remote(&mut description, &model);
     Ok(description)
+}
+
+/// As a modelfile has them: a line each, with the names in a column.
+fn parameters(model: &Model) -> String {
+    let lines = model.parameters.iter().flat_map(|(name, value)| {
+        let values = value.as_array().cloned().unwrap_or(vec![value.clone()]);
+        values
+            .into_iter()
+            .map(move |value| format!("{name:<30} {value}"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn add_remote(document: &mut Value, model: &Model) {

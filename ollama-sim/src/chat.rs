@@ -72,7 +72,7 @@ async fn answer(
 ) -> Response {
     let arrived = Instant::now();
     let response = match request {
-        Ok(request) => respond(sim, &request, body, connection, headers, arrived).await,
+        Ok(request) => respond(sim, request, body, connection, headers, arrived).await,
         Err(refusal) => {
             let opening = Opening {
                 path: shape.path(),
@@ -87,13 +87,18 @@ async fn answer(
 
 async fn respond(
     sim: &Sim,
-    request: &ChatRequest,
+    mut request: ChatRequest,
     body: Bytes,
     connection: Connection,
     headers: &HeaderMap,
     arrived: Instant,
 ) -> Response {
-    let planned = access::find(sim, &request.model, access::INFERENCE).and_then(|model| {
+    let model = access::find(sim, &request.model, access::INFERENCE);
+    if let Ok(model) = &model {
+        request.take_defaults(model);
+    }
+    let request = &request;
+    let planned = model.and_then(|model| {
         let direct = || Direction::of(sim, request, &model, headers);
         let plan = plan::plan(request, &model, &sim.settings, direct)?;
         Ok((model, plan))
@@ -131,14 +136,22 @@ async fn run(
     arrived: Instant,
 ) -> Response {
     let admitted = Instant::now();
-    if !job.pace.latency.is_zero() {
-        tokio::time::sleep_until(admitted + job.pace.latency).await;
+    let hangs = job.faults.iter().any(|fault| fault.kind == Kind::Hang);
+    let first_token = async {
+        if !job.pace.latency.is_zero() {
+            tokio::time::sleep_until(admitted + job.pace.latency).await;
+        }
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = slot.died() => return refuse(exchange, Refusal::runner_died()),
+        () = first_token => {}
     }
     if let Some(refusal) = job.refusal() {
         return refuse(exchange, refusal.clone());
-    }
-    if job.faults.iter().any(|fault| fault.kind == Kind::Hang) {
-        std::future::pending::<()>().await;
     }
     if let Some((status, response)) = wire::instead(&job.faults) {
         exchange.failed(status.as_u16());
@@ -146,12 +159,16 @@ async fn run(
     }
     let stream = job.stream;
     let reply = Reply::new(job, exchange, slot, connection, arrived, admitted);
-    let (kind, body) = if stream {
-        ("application/x-ndjson", reply.into_stream())
+    let kind = if stream { "application/x-ndjson" } else { JSON };
+    let body = if stream {
+        Ok(reply.into_stream())
     } else {
-        (JSON, reply.into_document().await)
+        reply.into_document().await
     };
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
+    match body {
+        Ok(body) => ([(header::CONTENT_TYPE, kind)], body).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// The answer to a chat without messages, which only loads or unloads the model. Never a stream.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 
 use serde_json::json;
@@ -19,9 +19,9 @@ use crate::rules::Book;
 
 /// `GET /sim/log` is `{"requests":[Record]}`, the newest last (`GET /sim/log?bodies` with bodies); `DELETE /sim/log` empties it and answers 204;
 /// `GET /sim/stats` is [`Stats`], `GET /sim/metrics` is [`crate::metrics::Report`]. `/sim/rules` takes rules (`PUT` in place of those that are there, `POST` after them,
-/// `DELETE` none) and `/sim/faults` plans of faults in the same way; `GET` shows how they stand. `POST /sim/reset` makes
-/// all new but the models that are loaded: no log, no plans, no
-/// rules, counting and chance from the start.
+/// `DELETE` none) and `/sim/faults` plans of faults in the same way; `GET` shows how they stand. `DELETE /sim/runners` kills
+/// what runs the models. `POST /sim/reset` makes all new but the models that are loaded: no log, no plans, no rules,
+/// counting and chance from the start.
 pub fn router(sim: Arc<Sim>) -> Router {
     Router::new()
         .route("/sim/log", get(read_log).delete(clear_log))
@@ -41,6 +41,7 @@ pub fn router(sim: Arc<Sim>) -> Router {
                 .post(add_faults)
                 .delete(clear_faults),
         )
+        .route("/sim/runners", delete(kill_runners))
         .route("/sim/reset", post(reset))
         .layer(middleware::map_response(app::mark))
         .with_state(sim)
@@ -68,6 +69,11 @@ async fn clear_log(State(sim): State<Arc<Sim>>) -> StatusCode {
 
 async fn stats(State(sim): State<Arc<Sim>>) -> Json<Stats> {
     Json(sim.log.stats())
+}
+
+async fn kill_runners(State(sim): State<Arc<Sim>>) -> StatusCode {
+    sim.scheduler.kill_runners();
+    StatusCode::NO_CONTENT
 }
 
 async fn reset(State(sim): State<Arc<Sim>>) -> StatusCode {

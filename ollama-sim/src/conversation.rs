@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::tokens::Tokenizer;
+
 /// One message of a chat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
@@ -32,10 +34,10 @@ impl Message {
         }
     }
 
-    /// How much of a prompt it is.
-    pub fn bytes(&self) -> usize {
+    /// How much of a prompt it is, in bytes.
+    pub fn weight(&self, tokenizer: &Tokenizer) -> usize {
         let calls: usize = self.calls.iter().map(|call| call.to_string().len()).sum();
-        self.content.len() + self.thinking.len() + calls
+        tokenizer.weight(&self.content) + tokenizer.weight(&self.thinking) + calls
     }
 }
 

@@ -21,7 +21,7 @@ use crate::log::{Exchange, Logged, Opening};
 use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::scheduler::Load;
-use crate::{access, catalog, tokens};
+use crate::{access, catalog};
 
 #[derive(Deserialize)]
 struct Request {
@@ -141,7 +141,7 @@ async fn embedded(sim: &Sim, request: Request, exchange: &Exchange) -> Result<Em
     }
     let mut prompt = 0;
     for text in &texts {
-        let count = tokens::estimate(text.len());
+        let count = model.tokens.prompt(model.tokens.weight(text));
         if count > options.window && request.truncate == Some(false) {
             return Err(Refusal::bad_request(
                 "the input length exceeds the context length",

@@ -108,6 +108,8 @@ pub enum Kind {
     Coalesce,
     /// The connection is closed after the answer, without a word of it in the headers.
     CloseIdle,
+    /// The slot is lost if the client leaves in the middle of the answer, until the runner is killed.
+    LostSlot,
 }
 
 /// How models write calls as text.

@@ -37,6 +37,13 @@ impl Host {
         }
     }
 
+    /// Serves this model, in place of one of its name.
+    pub fn put(&self, model: Model) {
+        let mut models = self.lock();
+        models.retain(|known| known.name != model.name);
+        models.push(Arc::new(model));
+    }
+
     /// Serves it no more.
     pub fn remove(&self, name: &str) {
         self.lock().retain(|model| model.name != name);

@@ -7,10 +7,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::metrics::Metrics;
 use crate::scheduler::Counts;
+
+mod exchange;
+mod record;
+
+pub use exchange::Exchange;
+pub use record::{Opening, Record, RequestState, Stats};
 
 /// The endpoint whose requests [`Stats`] counts.
 pub const CHAT: &str = "/api/chat";
@@ -19,83 +24,6 @@ pub const CHAT: &str = "/api/chat";
 const CAPACITY: usize = 100_000;
 /// Of so many of the newest requests the bodies are kept.
 const BODIES: usize = 2000;
-
-/// One request, as `GET /sim/log` shows it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Record {
-    /// Counts from 1 in order of the log, and goes on when the log is cleared.
-    pub id: u64,
-    /// When it was logged, UTC.
-    pub at: Timestamp,
-    /// The HTTP method.
-    pub method: String,
-    /// The path without the query.
-    pub path: String,
-    /// The model's name as the client wrote it; empty but for chats.
-    pub model: String,
-    /// The first 80 characters of the first system message.
-    pub system: String,
-    /// The first 200 characters of the last user message.
-    pub prompt: String,
-    /// How it stands.
-    pub state: RequestState,
-    /// The HTTP status, 0 until one is sent.
-    pub status: u16,
-    /// Milliseconds from the start of the program to the request.
-    pub started_ms: u64,
-    /// The same for its end, once it has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
-    /// Documents sent of a chat: lines of a stream (the one with `done` counts), or 1.
-    pub chunks: u64,
-    /// The document that the client sent, where it is asked for and still there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<Value>,
-    #[serde(skip)]
-    bytes: Bytes,
-}
-
-/// How a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RequestState {
-    /// Not answered in full yet: it waits for a slot or its first token, or is being streamed.
-    Running,
-    /// Answered in full, with a 2xx status.
-    Done,
-    /// The client hung up before the answer was complete.
-    Disconnected,
-    /// Answered with an error, or cut off by a directive.
-    Failed,
-}
-
-/// Counts of chats since the program started; clearing the log leaves them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Stats {
-    /// All that came in.
-    pub chat: u64,
-    /// Those in state running at this moment, also while they wait for a slot.
-    pub running: u64,
-    /// Those whose client hung up.
-    pub disconnected: u64,
-    /// The most that were running at one time: how many requests clients had open at once.
-    pub max_running: u64,
-}
-
-/// What is known of a request when it comes in.
-#[derive(Debug, Default)]
-pub struct Opening {
-    /// The endpoint.
-    pub path: &'static str,
-    /// See [`Record::model`].
-    pub model: String,
-    /// See [`Record::system`]; cut to length here.
-    pub system: String,
-    /// See [`Record::prompt`]; cut to length here.
-    pub prompt: String,
-    /// The body as it came.
-    pub body: Bytes,
-}
 
 /// Put into the extensions of a response whose request is in the log already.
 #[derive(Debug, Clone, Copy)]
@@ -115,19 +43,6 @@ struct Inner {
     records: VecDeque<Record>,
     stats: Stats,
     metrics: Metrics,
-}
-
-/// A chat in the log, held for as long as it runs. Dropped before [`Exchange::end`] it logs that the client hung up:
-/// the HTTP server drops the handler, or the body it streams, as soon as the connection closes.
-#[derive(Debug)]
-#[must_use = "dropping it logs a disconnect"]
-pub struct Exchange {
-    log: Arc<RequestLog>,
-    id: u64,
-    path: &'static str,
-    model: String,
-    begun: Instant,
-    ended: bool,
 }
 
 impl RequestLog {
@@ -170,14 +85,7 @@ impl RequestLog {
         let id = inner
             .push("POST".to_owned(), path.to_owned(), opening, now)
             .id;
-        Exchange {
-            log: Arc::clone(self),
-            id,
-            path,
-            model,
-            begun: Instant::now(),
-            ended: false,
-        }
+        Exchange::new(Arc::clone(self), id, path, model)
     }
 
     /// Forgets all requests; those that run go on unseen.
@@ -251,8 +159,8 @@ impl Inner {
             method,
             path,
             model: opening.model,
-            system: start_of(&opening.system, 80).to_owned(),
-            prompt: start_of(&opening.prompt, 200).to_owned(),
+            system: record::start_of(&opening.system, 80).to_owned(),
+            prompt: record::start_of(&opening.prompt, 200).to_owned(),
             state: RequestState::Running,
             status: 0,
             started_ms: now,
@@ -278,74 +186,6 @@ impl Inner {
         let index = usize::try_from(id.checked_sub(first)?).ok()?;
         self.records.get_mut(index)
     }
-}
-
-impl Exchange {
-    /// Logs that `chunks` more documents are on their way under status 200.
-    pub fn sent(&self, chunks: u64) {
-        let mut inner = self.log.lock();
-        let mut first = false;
-        if let Some(record) = inner.record(self.id) {
-            first = record.status == 0;
-            record.status = 200;
-            record.chunks += chunks;
-        }
-        if first {
-            inner.metrics.first_token(self.begun.elapsed());
-        }
-    }
-
-    /// Counts the tokens of the answer.
-    pub fn tokens(&self, prompt: u64, eval: usize) {
-        self.log.lock().metrics.tokens(prompt, eval);
-    }
-
-    /// Logs the end of a chat that is answered in full.
-    pub fn done(self) {
-        self.end(RequestState::Done, 200);
-    }
-
-    /// Logs the end of a chat that failed with this status.
-    pub fn failed(self, status: u16) {
-        self.end(RequestState::Failed, status);
-    }
-
-    fn end(mut self, state: RequestState, status: u16) {
-        self.settle(state, Some(status));
-        self.ended = true;
-    }
-
-    fn settle(&self, state: RequestState, status: Option<u16>) {
-        let now = self.log.now();
-        let mut inner = self.log.lock();
-        inner.stats.running -= 1;
-        let left = state == RequestState::Disconnected;
-        inner.stats.disconnected += u64::from(left);
-        let mut sent = status.unwrap_or(0);
-        if let Some(record) = inner.record(self.id) {
-            record.state = state;
-            record.ended_ms = Some(now);
-            record.status = status.unwrap_or(record.status);
-            sent = record.status;
-        }
-        inner.metrics.end(self.path, &self.model, sent, left);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.settle(RequestState::Disconnected, None);
-        }
-    }
-}
-
-/// The first `count` characters.
-fn start_of(text: &str, count: usize) -> &str {
-    text.char_indices()
-        .nth(count)
-        .and_then(|(end, _)| text.get(..end))
-        .unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -437,11 +277,5 @@ mod tests {
             (inner.records.len(), ends),
             (CAPACITY, (Some(3), Some(100_002)))
         );
-    }
-
-    #[test]
-    fn texts_are_cut_at_characters() {
-        assert_eq!(start_of("äöü", 2), "äö");
-        assert_eq!(start_of("äöü", 3), "äöü");
     }
 }

@@ -22,10 +22,12 @@
 //!   bytes of its messages and tools.
 //! - `stop`, `seed` and the other options of sampling are checked, not followed.
 //!
-//! Reading order: `options`, `serve`, `app`, `release`, `host` and `models`, `access`, `chat`, `conversation`,
-//! `directive`, `default`, `script`, `answer`, `schema`, `tokens`, `catalog`, `log`, `control`.
+//! Reading order: `options`, `serve`, `app`, `guard`, `release`, `host` and `models`, `access`, `chat`, `conversation`,
+//! `directive`, `rules`, `default`, `script`, `answer`, `schema`, `tokens`, `fault`, `scheduler`, `catalog`, `store`,
+//! `account`, `log`, `control`.
 
 mod access;
+mod account;
 mod answer;
 mod app;
 mod catalog;
@@ -39,6 +41,7 @@ mod directive;
 mod document;
 mod embed;
 mod fault;
+mod guard;
 mod host;
 mod keep_alive;
 mod log;

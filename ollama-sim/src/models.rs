@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+use crate::tokens::Tokenizer;
 
 mod name;
 
-pub use name::{Reference, Source, canonical};
+pub use name::{Reference, Source, canonical, is_valid};
 
 /// The table that is built in.
 const TABLE: &str = include_str!("../models.yaml");
@@ -18,6 +20,9 @@ const TABLE: &str = include_str!("../models.yaml");
 pub struct Model {
     /// Name with tag, without the default registry: `llama3.2:3b`.
     pub name: String,
+    /// 64 hex digits; made from the name when not said.
+    #[serde(default)]
+    pub digest: Option<String>,
     /// Bytes on disk.
     #[serde(default = "default_size")]
     pub size: u64,
@@ -45,12 +50,33 @@ pub struct Model {
     /// How its tool calls come; the server's way when not said.
     #[serde(default)]
     pub emission: Option<Emission>,
+    /// What stands before a call in its text, such as `<tool_call>`; bare JSON is a call when not said.
+    #[serde(default)]
+    pub call_tag: Option<String>,
+    /// How its tokens are counted.
+    #[serde(default)]
+    pub tokens: Tokenizer,
     /// Milliseconds that loading takes; those of `--load` when not said.
     #[serde(default)]
     pub load_ms: Option<u64>,
     /// Tokens per second; those of `--tokens-per-second` when not said.
     #[serde(default)]
     pub tokens_per_second: Option<f64>,
+    /// Tokens of a prompt that are read per second; all at once when not said.
+    #[serde(default)]
+    pub prompt_tokens_per_second: Option<f64>,
+    /// The version of the server that it needs, as `/api/show` tells.
+    #[serde(default)]
+    pub requires: Option<String>,
+    /// The system message of requests that have none.
+    #[serde(default)]
+    pub system: Option<String>,
+    /// Options of requests that do not set them.
+    #[serde(default)]
+    pub parameters: Map<String, Value>,
+    /// The model that it was made from.
+    #[serde(default)]
+    pub parent: Option<String>,
     /// Set for a stub of a model that runs elsewhere.
     #[serde(default)]
     pub remote: Option<Remote>,
@@ -130,9 +156,9 @@ impl Model {
         format!("registry.ollama.ai/{namespace}{}", self.name)
     }
 
-    /// 64 hex digits that depend on the name only.
+    /// 64 hex digits.
     pub fn digest(&self) -> String {
-        format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(&self.name)))
+        self.digest.clone().unwrap_or_else(|| hex(&self.name))
     }
 
     /// Whether `/api/show` lists the capability.
@@ -143,7 +169,7 @@ impl Model {
     /// The `details` object of tags, show and ps.
     pub fn details(&self) -> Value {
         json!({
-            "parent_model": "",
+            "parent_model": self.parent.as_deref().unwrap_or_default(),
             "format": if self.remote.is_some() { "" } else { "gguf" },
             "family": self.family,
             "families": [self.family],
@@ -170,9 +196,16 @@ impl Model {
     }
 }
 
-fn generic(name: String) -> Model {
+/// The SHA-256 of a text, in hex digits.
+pub fn hex(text: &str) -> String {
+    format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(text)))
+}
+
+/// A plain chat model of this name.
+pub fn generic(name: String) -> Model {
     Model {
         name,
+        digest: None,
         size: default_size(),
         family: default_family(),
         parameter_size: default_parameter_size(),
@@ -182,8 +215,15 @@ fn generic(name: String) -> Model {
         embedding_length: default_embedding_length(),
         capabilities: default_capabilities(),
         emission: None,
+        call_tag: None,
+        tokens: Tokenizer::default(),
         load_ms: None,
         tokens_per_second: None,
+        prompt_tokens_per_second: None,
+        requires: None,
+        system: None,
+        parameters: Map::new(),
+        parent: None,
         remote: None,
     }
 }

@@ -4,6 +4,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::release::Release;
+
 /// The content type of every JSON document that Ollama sends whole.
 pub const JSON: &str = "application/json; charset=utf-8";
 
@@ -36,6 +38,13 @@ impl Refusal {
         }
     }
 
+    /// 400 with the document of the runner as a string, its fields in this order.
+    pub fn runner(message: &str) -> Self {
+        let error =
+            json!({"error": {"code": 400, "message": message, "type": "invalid_request_error"}});
+        Self::bad_request(error.to_string())
+    }
+
     /// 503, too many requests wait for a model to be loaded.
     pub fn busy() -> Self {
         Self {
@@ -44,11 +53,32 @@ impl Refusal {
         }
     }
 
+    /// 500, the runner died while it answered.
+    pub fn runner_died() -> Self {
+        Self::internal("an error was encountered while running the model: unexpected EOF")
+    }
+
+    /// 500, the runner died while a request waited for it. The blanks at the end are Ollama's.
+    pub fn no_runner(release: Release) -> Self {
+        Self::internal(match release {
+            Release::V0_17 => "llama runner process no longer running: -1 ",
+            Release::V0_33 => "llama-server process no longer running: unknown ",
+        })
+    }
+
     /// 404 with the name as the client wrote it.
     pub fn no_model(name: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             message: format!("model '{name}' not found"),
+        }
+    }
+
+    /// 401, nobody is signed in.
+    pub fn unauthorized() -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            message: "unauthorized".to_owned(),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Subject<'a> {
     pub tools: &'a [crate::default::Tool],
     /// The `format`, null if there is none.
     pub format: &'a Value,
+    /// Whether the client lets the model think.
+    pub think: bool,
     /// The headers of the request.
     pub headers: &'a axum::http::HeaderMap,
     /// Which call of its conversation this is, from 1.

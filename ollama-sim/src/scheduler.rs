@@ -11,6 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::models::Model;
 use crate::refusal::Refusal;
+use crate::release::Release;
 
 mod load;
 mod runner;
@@ -34,11 +35,14 @@ pub struct Limits {
     pub queue: usize,
     /// How long a load takes where the model does not say.
     pub load: Duration,
+    /// Whose words say that a runner is gone.
+    pub release: Release,
 }
 
 /// The scheduler of one server.
 #[derive(Debug)]
 pub struct Scheduler {
+    release: Release,
     shared: Arc<Shared>,
     line: mpsc::UnboundedSender<Pending>,
 }
@@ -48,6 +52,8 @@ struct Shared {
     state: Mutex<State>,
     /// A runner may have become idle.
     changed: Notify,
+    /// Slots whose clients left, and that nobody gets any more.
+    lost: Mutex<Vec<Slot>>,
 }
 
 /// A request in line.
@@ -64,7 +70,21 @@ struct Pending {
 pub struct Slot {
     // In this order: the next request has the slot before the model counts as idle.
     _permit: Option<OwnedSemaphorePermit>,
-    _lease: Lease,
+    lease: Lease,
+}
+
+impl Slot {
+    /// Waits until the runner is killed.
+    pub async fn died(&self) {
+        self.lease.died().await;
+    }
+
+    /// Stays taken until the runner is killed.
+    pub fn lose(self) {
+        let shared = Arc::clone(self.lease.shared());
+        shared.state().count_lost_slot();
+        shared.lost().push(self);
+    }
 }
 
 impl Scheduler {
@@ -73,24 +93,38 @@ impl Scheduler {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(limits)),
             changed: Notify::new(),
+            lost: Mutex::default(),
         });
         let (line, pending) = mpsc::unbounded_channel();
         tokio::spawn(serve_line(Arc::clone(&shared), pending));
-        Self { shared, line }
+        Self {
+            release: limits.release,
+            shared,
+            line,
+        }
     }
 
     /// Waits until the model is loaded so and a slot of it free.
     ///
     /// # Errors
-    /// 503: the line is full.
+    /// 503: the line is full. 500: the runner was killed meanwhile.
     pub async fn slot(&self, model: &Arc<Model>, load: &Load) -> Result<Slot, Refusal> {
         let lease = self.lease(model, load).await?;
-        // The place in the line for slots is taken before the model is ready.
-        let permit = lease.permit().await;
-        lease.ready().await;
+        let admitted = async {
+            // The place in the line for slots is taken before the model is ready.
+            let permit = lease.permit().await;
+            lease.ready().await;
+            permit
+        };
+        let permit = tokio::select! {
+            // The slots of a dead runner are free all at once.
+            biased;
+            () = lease.died() => return Err(Refusal::no_runner(self.release)),
+            permit = admitted => permit,
+        };
         Ok(Slot {
             _permit: permit,
-            _lease: lease,
+            lease,
         })
     }
 
@@ -106,6 +140,14 @@ impl Scheduler {
     /// Unloads the model as soon as it is idle.
     pub fn unload(&self, model: &Model) {
         self.shared.state().expire(&model.name);
+        self.shared.changed.notify_one();
+    }
+
+    /// Kills what runs the models, as the system does when memory is short. Lost slots are free again.
+    pub fn kill_runners(&self) {
+        self.shared.state().kill();
+        let lost = std::mem::take(&mut *self.shared.lost());
+        drop(lost);
         self.shared.changed.notify_one();
     }
 
@@ -166,6 +208,10 @@ impl Drop for InLine<'_> {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place, and starts the load if it needs one.

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+mod check;
 mod text;
+
+pub use check::check;
 
 /// Deeper than this a schema is taken for one that contains itself.
 const DEEPEST: usize = 16;

@@ -7,9 +7,11 @@ use crate::refusal::Refusal;
 use crate::tokens::Tokens;
 
 mod emit;
+mod hear;
 mod ids;
 
-pub use emit::Rules;
+pub use emit::{REPEATS, Rules};
+pub use hear::Hearing;
 pub use ids::Ids;
 
 /// One thing that a model says.
@@ -26,6 +28,10 @@ pub enum Say {
         /// Most often an object.
         arguments: Value,
     },
+    /// What the model writes; the server reads thinking and calls out of it.
+    Raw(String),
+    /// The same over and over, until nothing more may be spoken.
+    Endless(String),
 }
 
 /// A tool call as answers have it.
@@ -101,6 +107,13 @@ impl Call {
     /// The call as a model writes it.
     pub fn text(name: &str, arguments: &Value) -> String {
         json!({"name": name, "parameters": arguments}).to_string()
+    }
+
+    /// The error of the runner for a call that it could not read to its end.
+    pub fn unfinished(name: &str) -> Refusal {
+        Refusal::internal(format!(
+            "llama-server returned invalid tool call arguments for {name:?}: unexpected end of JSON input"
+        ))
     }
 }
 
@@ -198,6 +211,7 @@ impl Part {
 mod tests {
     use super::*;
     use crate::models::Emission;
+    use crate::tokens::Tokenizer;
 
     fn call(name: &str) -> Say {
         Say::Call {
@@ -207,13 +221,20 @@ mod tests {
     }
 
     fn script(emission: Emission, limit: Option<usize>, says: Vec<Say>) -> Script {
+        let hearing = Hearing {
+            emission,
+            tag: None,
+            tools: vec!["f".to_owned()],
+            thinks: true,
+        };
         Script::new(
             says,
             &Rules {
-                emission,
-                limit,
+                hearing,
+                limit: limit.unwrap_or(1000),
                 length: None,
                 ids: Ids::of(b"x"),
+                tokenizer: Tokenizer::default(),
             },
         )
     }
@@ -289,5 +310,36 @@ mod tests {
         let message = r#"llama-server returned invalid tool call arguments for "f": unexpected end of JSON input"#;
         assert_eq!(native.ending, Ending::Error(Refusal::internal(message)));
         assert_eq!(native.steps(), 5);
+    }
+
+    #[test]
+    fn what_a_model_writes_is_heard_by_the_server() {
+        let written = r#"<think>Hm hm</think>{"name": "f", "parameters": {"a": 1}}"#;
+        let rendered = script(Emission::Rendered, None, vec![Say::Raw(written.to_owned())]);
+        assert_eq!(rendered.thinking(), "Hm hm");
+        assert_eq!(rendered.all_calls()[0].function.arguments, json!({"a": 1}));
+        assert_eq!(rendered.ending, Ending::Done("stop"));
+        let cut = script(
+            Emission::Rendered,
+            Some(5),
+            vec![Say::Raw(written.to_owned())],
+        );
+        assert_eq!(cut.all_calls(), []);
+        assert_eq!(cut.closing, r#"{"name": "f", "parameters": {"a":"#);
+        assert_eq!((cut.ending, cut.spoken), (Ending::Done("length"), 5));
+    }
+
+    #[test]
+    fn an_endless_text_ends_by_its_length_or_by_equal_tokens() {
+        let told =
+            |emission, text: &str| script(emission, Some(40), vec![Say::Endless(text.to_owned())]);
+        let lines = told(Emission::Rendered, "a b ");
+        assert_eq!((lines.ending, lines.spoken), (Ending::Done("length"), 40));
+        let equal = told(Emission::Rendered, " a");
+        assert_eq!((equal.ending, equal.spoken), (Ending::Missing, REPEATS));
+        let native = told(Emission::Native, " a");
+        assert_eq!((native.ending, native.spoken), (Ending::Done("length"), 40));
+        let nothing = told(Emission::Rendered, "");
+        assert_eq!((nothing.ending, nothing.spoken), (Ending::Done("stop"), 0));
     }
 }

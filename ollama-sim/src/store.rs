@@ -1,4 +1,5 @@
-//! `POST /api/pull` and `DELETE /api/delete`: which models are served. Nothing is downloaded.
+//! Which models are served: `/api/pull`, `push`, `copy`, `create` and `delete`, and files. Nothing is downloaded, and nothing
+//! leaves the machine.
 
 use std::sync::Arc;
 
@@ -11,10 +12,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::Sim;
-use crate::catalog;
 use crate::models::{self, Model};
-use crate::refusal::Refusal;
+use crate::refusal::{JSON, Refusal};
 use crate::release::Release;
+
+pub mod blobs;
+mod create;
+
+pub use create::create;
 
 /// Progress is told so often for a model.
 const STEPS: u64 = 4;
@@ -26,6 +31,19 @@ struct Named {
     model: Option<String>,
     name: Option<String>,
     stream: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct CopyRequest {
+    source: Option<String>,
+    destination: Option<String>,
+}
+
+/// The content type of a document that is told in place of a stream: with a character set, or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charset {
+    Utf8,
+    Unsaid,
 }
 
 impl Named {
@@ -48,24 +66,79 @@ pub async fn pull(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
         Ok(named) => named,
         Err(refusal) => return refusal.into_response(),
     };
-    let lines = match known(&name) {
+    let mut lines = vec![json!({"status": "pulling manifest"})];
+    let failure = match known(&name) {
         Ok(model) => {
-            let lines = progress(&model);
+            lines.extend(progress(&model));
             sim.host.add(model);
-            lines
+            None
         }
-        Err(refusal) if !stream => return refusal.into_response(),
-        Err(refusal) => vec![
-            json!({"status": "pulling manifest"}),
-            json!({"error": refusal.message}),
-        ],
+        Err(refusal) => Some(refusal),
     };
-    if !stream {
-        return catalog::document(&json!({"status": "success"}));
+    told(stream, lines, failure, Charset::Utf8)
+}
+
+/// `POST /api/push`: no registry can be reached.
+pub async fn push(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
+    let (name, stream) = match Named::read(&body, "model is required") {
+        Ok(named) => named,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut lines = vec![json!({"status": "retrieving manifest"})];
+    let failure = match sim.host.find(&name) {
+        Some(model) => {
+            let path = model.full_name();
+            let (registry, rest) = path.split_once('/').unwrap_or(("", &path));
+            let (repository, _) = rest.rsplit_once(':').unwrap_or((rest, ""));
+            format!(
+                "Head \"https://{registry}/v2/{repository}/blobs/sha256:{}\": dial tcp: lookup {registry}: no such host",
+                model.digest()
+            )
+        }
+        None => {
+            lines.push(json!({"status": "couldn't retrieve manifest"}));
+            let path = models::generic(models::canonical(&name)).full_name();
+            let path = path.replace(':', "/");
+            format!("open manifests/{path}: no such file or directory")
+        }
+    };
+    told(
+        stream,
+        lines,
+        Some(Refusal::internal(failure)),
+        Charset::Unsaid,
+    )
+}
+
+/// `POST /api/copy`.
+pub async fn copy(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
+    match copied(&sim, &body) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(refusal) => refusal.into_response(),
     }
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    (kind, Body::from(text)).into_response()
+}
+
+fn copied(sim: &Sim, body: &[u8]) -> Result<(), Refusal> {
+    let request: CopyRequest =
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_json(&error, body))?;
+    let valid = |field: &str, name: Option<String>| {
+        let name = name.unwrap_or_default();
+        match models::is_valid(&name) {
+            true => Ok(name),
+            false => Err(Refusal::bad_request(format!("{field} {name:?} is invalid"))),
+        }
+    };
+    let source = valid("source", request.source)?;
+    let destination = valid("destination", request.destination)?;
+    let found = sim.host.find(&source).ok_or_else(|| Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: format!("model {source:?} not found"),
+    })?;
+    let mut model = Model::clone(&found);
+    model.digest = Some(found.digest());
+    model.name = models::canonical(&destination);
+    sim.host.put(model);
+    Ok(())
 }
 
 /// `DELETE /api/delete`.
@@ -86,6 +159,30 @@ pub async fn delete(State(sim): State<Arc<Sim>>, body: Bytes) -> Response {
     StatusCode::OK.into_response()
 }
 
+/// A stream of lines, or one document: how it ended. In a stream a failure is a line of a 200.
+fn told(
+    stream: bool,
+    mut lines: Vec<Value>,
+    failure: Option<Refusal>,
+    charset: Charset,
+) -> Response {
+    if !stream {
+        let (status, document) = match failure {
+            None => (StatusCode::OK, json!({"status": "success"})),
+            Some(refusal) => (refusal.status, json!({"error": refusal.message})),
+        };
+        let kind = match charset {
+            Charset::Utf8 => JSON,
+            Charset::Unsaid => "application/json",
+        };
+        return (status, [(header::CONTENT_TYPE, kind)], document.to_string()).into_response();
+    }
+    lines.extend(failure.map(|refusal| json!({"error": refusal.message})));
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from(text)).into_response()
+}
+
 fn known(name: &str) -> Result<Model, Refusal> {
     if name.starts_with(MISSING) {
         return Err(Refusal::internal(
@@ -99,6 +196,7 @@ fn known(name: &str) -> Result<Model, Refusal> {
         .ok_or_else(|| Refusal::internal("no such model"))
 }
 
+/// What is told behind the manifest.
 fn progress(model: &Model) -> Vec<Value> {
     let digest = model.digest();
     let short: String = digest.chars().take(12).collect();
@@ -112,9 +210,5 @@ fn progress(model: &Model) -> Vec<Value> {
     });
     let end = ["verifying sha256 digest", "writing manifest", "success"];
     let statuses = end.map(|status| json!({"status": status}));
-    [json!({"status": "pulling manifest"})]
-        .into_iter()
-        .chain(layer)
-        .chain(statuses)
-        .collect()
+    layer.chain(statuses).collect()
 }

@@ -3,20 +3,53 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+mod tokenizer;
+
+pub use tokenizer::Tokenizer;
+
 /// The tokens of an answer: words, each with the blanks before it. Put together they are the text again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     text: String,
     words: Vec<Range<usize>>,
     count: usize,
+    /// Stands between the last token and the first, where the text is told again.
+    joint: &'static str,
 }
 
 impl Tokens {
     /// All tokens of the text.
     pub fn of(text: String) -> Self {
-        let words = words(&text);
+        Self::at(words(&text), text)
+    }
+
+    /// Tokens of so many characters each; the last one is longer where what is left is short.
+    pub fn of_length(text: String, characters: usize) -> Self {
+        let starts: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
+        let characters = characters.max(1);
+        let mut words: Vec<Range<usize>> = Vec::new();
+        for (number, chunk) in starts.chunks(characters).enumerate() {
+            let Some(start) = chunk.first().copied() else {
+                continue;
+            };
+            let end = starts.get((number + 1) * characters).copied();
+            let end = end.unwrap_or(text.len());
+            match words.last_mut() {
+                Some(last) if chunk.len() + 1 < characters => last.end = end,
+                _ => words.push(start..end),
+            }
+        }
+        Self::at(words, text)
+    }
+
+    fn at(words: Vec<Range<usize>>, text: String) -> Self {
         let count = words.len();
-        Self { text, words, count }
+        Self {
+            text,
+            words,
+            count,
+            joint: " ",
+        }
     }
 
     /// The tokens of a text without blanks, such as JSON: four bytes each, or a little more for other alphabets.
@@ -32,13 +65,21 @@ impl Tokens {
         if start < text.len() {
             words.push(start..text.len());
         }
-        let count = words.len();
-        Self { text, words, count }
+        Self::at(words, text)
     }
 
     /// The same text cut, or told again from its start, to so many tokens.
     pub fn resized(self, count: usize) -> Self {
         Self { count, ..self }
+    }
+
+    /// The same text told over and over, without a blank between, to so many tokens; nothing stays nothing.
+    pub fn endless(self, count: usize) -> Self {
+        Self {
+            count: if self.words.is_empty() { 0 } else { count },
+            joint: "",
+            ..self
+        }
     }
 
     /// How many there are.
@@ -53,8 +94,9 @@ impl Tokens {
         }
         let word = self.words.get(place.checked_rem(self.words.len())?)?;
         let word = self.text.get(word.clone())?;
-        Some(if place > 0 && place.is_multiple_of(self.words.len()) {
-            Cow::Owned(format!(" {word}"))
+        let again = place > 0 && place.is_multiple_of(self.words.len());
+        Some(if again && !self.joint.is_empty() {
+            Cow::Owned(format!("{}{word}", self.joint))
         } else {
             Cow::Borrowed(word)
         })
@@ -66,11 +108,6 @@ impl Tokens {
             .filter_map(|place| self.get(place))
             .collect()
     }
-}
-
-/// The tokens that a prompt of so many bytes is taken to have.
-pub fn estimate(bytes: usize) -> u64 {
-    u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX)
 }
 
 fn words(text: &str) -> Vec<Range<usize>> {
@@ -127,7 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_four_bytes_of_a_prompt() {
-        assert_eq!([0, 1, 4, 5].map(estimate), [0, 1, 1, 2]);
+    fn tokens_have_a_length() {
+        let of = |text: &str, count| {
+            let tokens = Tokens::of_length(text.to_owned(), 4);
+            let count = if count == 0 { tokens.count() } else { count };
+            tokens.endless(count)
+        };
+        assert_eq!(pieces(&of("Grüße aus", 0)), ["Grüß", "e aus"]);
+        assert_eq!(pieces(&of("a b c d", 0)), ["a b ", "c d"]);
+        assert_eq!(pieces(&of("again ", 3)), ["again ", "again ", "again "]);
+        assert_eq!(pieces(&of("a b c d", 3)), ["a b ", "c d", "a b "]);
+        assert_eq!((of("", 0).count(), of("", 5).count()), (0, 0));
+        assert_eq!(pieces(&of("日本", 0)), ["日本"]);
     }
 }

@@ -109,6 +109,19 @@ impl Sim {
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
+    /// All its counts.
+    pub async fn metrics(&self) -> Value {
+        let url = format!("http://{}/sim/metrics", self.control);
+        reqwest::get(url).await.unwrap().json().await.unwrap()
+    }
+
+    /// Kills what runs its models, as the kernel does when memory is short.
+    pub async fn kill_runners(&self) {
+        let url = format!("http://{}/sim/runners", self.control);
+        let sent = reqwest::Client::new().delete(url).send().await.unwrap();
+        assert_eq!(sent.status(), 204);
+    }
+
     /// Kills it.
     pub fn kill_9(&mut self) {
         self.process.kill_9();

@@ -105,6 +105,23 @@ async fn large_lines() {
 }
 
 #[tokio::test]
+async fn many_lines_in_a_packet() {
+    let line = |content: &str| {
+        let message = json!({"role": "assistant", "content": content});
+        format!("{}\n", json!({"message": message, "done": false}))
+    };
+    let words: Vec<String> = (0..500).map(|number| format!("{number} é日🦀 ")).collect();
+    let mut packet: String = words.iter().map(|word| line(word)).collect();
+    packet.push_str(
+        "{\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":7,\"eval_count\":2}\n",
+    );
+    let mut expected: Vec<_> = words.iter().map(|word| text(word)).collect();
+    expected.push(done(&words.concat()));
+    let fake = Fake::always(vec![ok(), chunk(packet.as_bytes()), end()]).await;
+    assert_eq!(all(&fake.ollama(), ask()).await, expected);
+}
+
+#[tokio::test]
 async fn what_is_missing_null_or_unknown() {
     let lines = [
         json!({"message": {"role": "assistant", "content": "a", "tool_calls": null}, "done": false}),

@@ -57,6 +57,10 @@ async fn refusals() {
         http(500, "runner died")
     );
     assert_eq!(
+        refused("400 Bad Request", &document("model is required")).await,
+        http(400, "model is required")
+    );
+    assert_eq!(
         refused("403 Forbidden", "").await,
         http(403, "no reason given")
     );
@@ -164,6 +168,47 @@ async fn a_connection_that_breaks() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_first_token() {
+    for end in [Step::Close, Step::Reset] {
+        // Nothing was said, so the request is sent once more.
+        let fake = Fake::always(vec![end.clone()]).await;
+        let error = only_error(&fake.ollama()).await;
+        assert!(matches!(error, ChatError::Connect { .. }), "{error:?}");
+        assert_eq!(fake.seen().len(), 2);
+        // Behind the headers it may have begun to answer.
+        for rest in [vec![], vec![Step::Send(b"9\r\n{\"mess".to_vec())]] {
+            let script = [vec![ok()], rest, vec![end.clone()]].concat();
+            let fake = Fake::always(script).await;
+            let error = only_error(&fake.ollama()).await;
+            let ChatError::MidStream { message } = &error else {
+                panic!("{error:?}")
+            };
+            assert!(
+                message.starts_with("the connection was lost: "),
+                "{message}"
+            );
+            assert_eq!(fake.seen().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_gateway() {
+    let page = "<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n";
+    let length = page.len();
+    let response = format!(
+        "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{page}"
+    );
+    let fake = Fake::always(vec![Step::Send(response.into_bytes())]).await;
+    let expected = format!("{:?}", page.trim());
+    assert_eq!(only_error(&fake.ollama()).await, http(502, &expected));
+    // The same under a status that says that all is well.
+    let fake = Fake::always(vec![whole("200 OK", page)]).await;
+    let error = only_error(&fake.ollama()).await;
+    assert!(matches!(error, ChatError::BadFrame { .. }), "{error:?}");
 }
 
 #[tokio::test]

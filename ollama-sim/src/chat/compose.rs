@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::default::{self, Question};
 use crate::directive::Call;
-use crate::fault::speech::{self, Scene};
+use crate::fault::speech;
 use crate::models::{Emission, Model};
-use crate::script::{Ids, Rules, Say, Script};
+use crate::script::{Hearing, Ids, Rules, Say, Script};
 use crate::{answer, conversation};
 
 use super::direction::Direction;
@@ -18,9 +18,7 @@ pub struct Frame {
     /// How calls come.
     pub emission: Emission,
     /// The most tokens that may be spoken.
-    pub limit: Option<usize>,
-    /// The window, in tokens.
-    pub window: u64,
+    pub limit: usize,
     /// What everything that looks random comes from.
     pub seed: u64,
 }
@@ -32,19 +30,22 @@ pub fn script(
     direction: &mut Direction,
     frame: Frame,
 ) -> Script {
+    let tools = request.tools.iter().map(|tool| tool.name.clone());
     let mut rules = Rules {
-        emission: frame.emission,
+        hearing: Hearing {
+            emission: frame.emission,
+            tag: model.call_tag.clone(),
+            tools: tools.collect(),
+            thinks: thinks(request, model),
+        },
+        tokenizer: model.tokens.clone(),
         limit: frame.limit,
         length: request.directives.tokens,
         ids: Ids::of(&identity(request, frame.seed)),
     };
-    let scene = Scene {
-        tools: &request.tools,
-        window: frame.window,
-    };
     let mut says = says(request, model, direction, frame.emission);
     for fault in &direction.faults {
-        speech::distort(&mut says, fault, &mut rules, scene);
+        speech::distort(&mut says, fault, &mut rules, &request.tools);
     }
     let mut script = Script::new(says, &rules);
     if let Some(ending) = direction
@@ -67,7 +68,7 @@ fn says(
     direction: &mut Direction,
     emission: Emission,
 ) -> Vec<Say> {
-    let thinks = model.can("thinking") && request.think != Some(Think::Flag(false));
+    let thinks = thinks(request, model);
     let mut says = Vec::new();
     let directives = &request.directives;
     if let Some(Call { name, arguments }) = &directives.call {
@@ -93,6 +94,11 @@ fn says(
         says.insert(0, Say::Thinking(default::thinking(&request.messages)));
     }
     says
+}
+
+/// Whether the model thinks, in a field of its own.
+fn thinks(request: &ChatRequest, model: &Model) -> bool {
+    model.can("thinking") && request.think != Some(Think::Flag(false))
 }
 
 /// A rule can make a model think that should not: its thoughts are then part of the text, in tags.

@@ -4,7 +4,7 @@ use crate::conversation::Message;
 use crate::models::Emission;
 use crate::refusal::Refusal;
 use crate::release::Release;
-use crate::tokens;
+use crate::tokens::Tokenizer;
 
 /// The window, and what the request allows when the prompt does not fit into it.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +26,8 @@ pub struct Window {
 pub struct Fit {
     /// How many tokens of it the model sees, as `prompt_eval_count` tells.
     pub prompt: u64,
-    /// Whether one token is all that there is room for.
-    pub full: bool,
+    /// How many tokens there is room for behind it; none: the window slides.
+    pub room: Option<u64>,
 }
 
 /// How many tokens of a prompt the model would see.
@@ -39,9 +39,15 @@ pub struct Fit {
 ///
 /// # Errors
 /// 400 in one of three wordings.
-pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Refusal> {
-    let mut bytes = extra + messages.iter().map(Message::bytes).sum::<usize>();
-    let whole = tokens::estimate(bytes);
+pub fn fit(
+    messages: &[Message],
+    extra: usize,
+    window: Window,
+    tokenizer: &Tokenizer,
+) -> Result<Fit, Refusal> {
+    let weights = messages.iter().map(|message| message.weight(tokenizer));
+    let mut weight = extra + weights.sum::<usize>();
+    let whole = tokenizer.prompt(weight);
     if whole > window.size && !window.truncate {
         return Err(match window.release {
             Release::V0_17 => Refusal::bad_request("the input length exceeds the context length"),
@@ -52,17 +58,14 @@ pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Re
         .split_last()
         .map_or(&[][..], |(_, earlier)| earlier);
     for message in earlier.iter().filter(|message| message.role != "system") {
-        if tokens::estimate(bytes) <= window.size {
+        if tokenizer.prompt(weight) <= window.size {
             break;
         }
-        bytes -= message.bytes();
+        weight -= message.weight(tokenizer);
     }
-    let left = tokens::estimate(bytes);
+    let left = tokenizer.prompt(weight);
     if left <= window.size {
-        return Ok(Fit {
-            prompt: left,
-            full: false,
-        });
+        return Ok(window.with(left));
     }
     match (window.release, window.emission) {
         (Release::V0_33, Emission::Native) => Err(too_long(left, window.size)),
@@ -70,14 +73,23 @@ pub fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Re
             "the prompt is longer than the context length currently available to the model; shorten the prompt, \
              adjust the context length in settings, or use a model with a longer context length",
         )),
-        (Release::V0_33, _) => Ok(Fit {
-            prompt: (window.size / 2 + 3).min(window.size),
-            full: false,
-        }),
-        (Release::V0_17, _) => Ok(Fit {
-            prompt: window.size,
-            full: !window.shift,
-        }),
+        (Release::V0_33, _) => Ok(window.with((window.size / 2 + 3).min(window.size))),
+        (Release::V0_17, _) => Ok(window.with(window.size)),
+    }
+}
+
+impl Window {
+    /// A prompt of so many tokens in it. 0.17 lets one token more follow than there is room for.
+    fn with(self, prompt: u64) -> Fit {
+        let left = self.size.saturating_sub(prompt);
+        let room = match self.release {
+            Release::V0_17 => left + 1,
+            Release::V0_33 => left.max(1),
+        };
+        Fit {
+            prompt,
+            room: (!self.shift).then_some(room),
+        }
     }
 }
 
@@ -107,6 +119,10 @@ mod tests {
     fn messages(parts: &[(&str, usize)]) -> Vec<Message> {
         let message = |(role, tokens): &(&str, usize)| Message::new(role, &"abc ".repeat(*tokens));
         parts.iter().map(message).collect()
+    }
+
+    fn fit(messages: &[Message], extra: usize, window: Window) -> Result<Fit, Refusal> {
+        super::fit(messages, extra, window, &Tokenizer::default())
     }
 
     fn seen(parts: &[(&str, usize)], window: Window) -> u64 {
@@ -149,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_does_not_slide_ends_the_answer() {
+        let chat = messages(&[("user", 56)]);
+        let fixed = |window| Window {
+            shift: false,
+            ..window
+        };
+        let rooms = [NEW, fixed(NEW), fixed(OLD)].map(|window| fit(&chat, 0, window).unwrap().room);
+        assert_eq!(rooms, [None, Some(200), Some(201)]);
+    }
+
+    #[test]
     fn each_release_refuses_in_its_words() {
         let chat = messages(&[("user", 300)]);
         let refused = |window| fit(&chat, 0, window).unwrap_err();
@@ -188,7 +215,7 @@ mod tests {
         );
         let full = Fit {
             prompt: 256,
-            full: true,
+            room: Some(1),
         };
         assert_eq!(fit(&chat, 0, fixed(OLD)), Ok(full));
     }

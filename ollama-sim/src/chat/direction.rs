@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::models::Model;
 use crate::rules::{Outcome, Subject};
 
-use super::request::ChatRequest;
+use super::request::{ChatRequest, Think};
 
 /// What is wanted of one answer.
 #[derive(Debug, Default)]
@@ -27,6 +27,7 @@ impl Direction {
             messages: &request.messages,
             tools: &request.tools,
             format: &request.format,
+            think: request.think != Some(Think::Flag(false)),
             headers,
             call: 0,
         });

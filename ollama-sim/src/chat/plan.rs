@@ -1,5 +1,7 @@
 //! What to do with a chat request: all checks, in Ollama's order, and nothing that takes time.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::app::{Pace, Settings};
@@ -11,6 +13,7 @@ use crate::models::{Model, Remote};
 use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::scheduler::Load;
+use crate::schema;
 use crate::script::{Ending, Script};
 
 use super::compose::{self, Frame};
@@ -100,7 +103,7 @@ pub fn plan(
         return Ok(Plan::Load(load));
     }
     check_think(request, settings.release)?;
-    check_format(&request.format)?;
+    check_format(&request.format, settings.release)?;
     check_images(&request.messages, model, settings.release)?;
     let job = job(request, model, settings, options, direct())?;
     Ok(Plan::Answer(load, Box::new(job)))
@@ -123,11 +126,14 @@ fn job(
         release: settings.release,
         emission,
     };
-    let fit = context::fit(&request.messages, request.tool_bytes, window)?;
+    let fit = context::fit(&request.messages, request.tool_bytes, window, &model.tokens)?;
     let frame = Frame {
         emission,
-        limit: if fit.full { Some(1) } else { options.limit },
-        window: options.window,
+        limit: fit.room.map_or(options.limit, |room| {
+            options
+                .limit
+                .min(usize::try_from(room).unwrap_or(usize::MAX))
+        }),
         seed: settings.seed,
     };
     let script = compose::script(request, model, &mut direction, frame);
@@ -138,7 +144,7 @@ fn job(
         stop: Stop::of(directives.cut, &direction.faults, script.steps()),
         script,
         prompt_tokens: fit.prompt,
-        pace: pace(request, model, settings, &direction),
+        pace: pace(request, model, settings, &direction, fit.prompt),
         clock: settings.clock,
         stream: request.stream,
         shape: request.shape,
@@ -150,20 +156,38 @@ fn job(
     })
 }
 
-/// By mark, else by rule, else by model, else as set.
-fn pace(request: &ChatRequest, model: &Model, settings: &Settings, direction: &Direction) -> Pace {
+/// By mark, else by rule, else by model, else as set. Reading the prompt comes on top.
+fn pace(
+    request: &ChatRequest,
+    model: &Model,
+    settings: &Settings,
+    direction: &Direction,
+    prompt: u64,
+) -> Pace {
     let outcome = direction.outcome.as_ref();
     let latency = request.directives.latency;
     let rate = request.directives.tokens_per_second;
     Pace {
         latency: latency
             .or_else(|| outcome?.latency)
-            .unwrap_or(settings.pace.latency),
+            .unwrap_or(settings.pace.latency)
+            + reading(model, prompt),
         tokens_per_second: rate
             .or_else(|| outcome?.tokens_per_second)
             .or(model.tokens_per_second)
             .unwrap_or(settings.pace.tokens_per_second),
     }
+}
+
+/// How long the model reads a prompt of so many tokens.
+fn reading(model: &Model, prompt: u64) -> Duration {
+    let rate = model.prompt_tokens_per_second.filter(|rate| *rate > 0.0);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a prompt has less than 2^52 tokens"
+    )]
+    let span = rate.map_or(0.0, |rate| prompt as f64 / rate);
+    Duration::try_from_secs_f64(span).unwrap_or_default()
 }
 
 /// The options that a runner is started with.
@@ -230,17 +254,15 @@ fn check_images(messages: &[Message], model: &Model, release: Release) -> Result
     if images == 0 || model.can("vision") || release == Release::V0_17 {
         return Ok(());
     }
-    let error = json!({"error": {
-        "code": 400,
-        "message": "Multimodal data provided, but model does not support multimodal requests.",
-        "type": "invalid_request_error",
-    }});
-    Err(Refusal::bad_request(error.to_string()))
+    Err(Refusal::runner(
+        "Multimodal data provided, but model does not support multimodal requests.",
+    ))
 }
 
-fn check_format(format: &Value) -> Result<(), Refusal> {
+fn check_format(format: &Value, release: Release) -> Result<(), Refusal> {
     match format {
-        Value::Null | Value::Object(_) => Ok(()),
+        Value::Null => Ok(()),
+        Value::Object(_) => schema::check(format, release),
         Value::String(name) if name == "json" => Ok(()),
         other => Err(Refusal::internal(format!(
             r#"invalid format: {:?}; expected "json" or a valid JSON Schema object"#,

@@ -13,6 +13,7 @@ use crate::clock::Spans;
 use crate::connection::Connection;
 use crate::fault::{Fault, Kind, wire};
 use crate::log::Exchange;
+use crate::refusal::Refusal;
 use crate::scheduler::Slot;
 use crate::script::{Ending, Step};
 
@@ -27,12 +28,36 @@ const BATCH: usize = 512;
 pub struct Reply {
     job: Job,
     exchange: Exchange,
-    _slot: Slot,
+    held: Held,
     connection: Connection,
     told: usize,
     arrived: Instant,
     admitted: Instant,
     first_token: Instant,
+}
+
+/// The slot of an answer, which is lost if that is wanted and the answer does not end.
+struct Held {
+    slot: Option<Slot>,
+    is_lost: bool,
+}
+
+impl Held {
+    /// Waits until the runner is killed.
+    async fn died(&self) {
+        match &self.slot {
+            Some(slot) => slot.died().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take().filter(|_| self.is_lost) {
+            slot.lose();
+        }
+    }
 }
 
 impl Reply {
@@ -45,10 +70,14 @@ impl Reply {
         arrived: Instant,
         admitted: Instant,
     ) -> Self {
+        let held = Held {
+            slot: Some(slot),
+            is_lost: job.has(Kind::LostSlot),
+        };
         Self {
             job,
             exchange,
-            _slot: slot,
+            held,
             connection,
             told: 0,
             arrived,
@@ -65,8 +94,18 @@ impl Reply {
     }
 
     /// One document with the whole answer, ready when its last token is due.
-    pub async fn into_document(self) -> Body {
-        self.due(self.job.script.steps().saturating_sub(1)).await;
+    ///
+    /// # Errors
+    /// 500: the runner was killed before.
+    pub async fn into_document(mut self) -> Result<Body, Refusal> {
+        let last = self.job.script.steps().saturating_sub(1);
+        if !self.lives_until(last).await {
+            self.held.is_lost = false;
+            let refusal = Refusal::runner_died();
+            self.exchange.failed(refusal.status.as_u16());
+            return Err(refusal);
+        }
+        self.held.is_lost = false;
         let mut document = Vec::new();
         let script = &self.job.script;
         let said = (script.text(), script.thinking(), script.all_calls());
@@ -89,14 +128,14 @@ impl Reply {
                     true => (Err(reply.hang_up().await), None),
                 })
             });
-            return shaped(pieces, faults);
+            return Ok(shaped(pieces, faults));
         }
         self.complete();
         if faults.is_empty() {
-            return Body::from(document);
+            return Ok(Body::from(document));
         }
         let whole = async { io::Result::Ok(Bytes::from(document)) };
-        shaped(stream::once(whole), faults)
+        Ok(shaped(stream::once(whole), faults))
     }
 
     /// The next piece of the stream, and what comes after it.
@@ -105,7 +144,14 @@ impl Reply {
         if self.told == end && self.job.stop.is_some() {
             return Some((Err(self.hang_up().await), None));
         }
-        self.due(self.told).await;
+        if !self.lives_until(self.told).await {
+            self.job.stop = None;
+            self.job.script.shorten(self.told);
+            self.job.script.ending = Ending::Error(Refusal::runner_died());
+            let mut lines = Vec::new();
+            self.finish(&mut lines);
+            return Some((Ok(Bytes::from(lines)), None));
+        }
         let until = end.min(self.told + self.batch());
         let mut lines = Vec::with_capacity(160 * (until - self.told + 2));
         let chunks = self.write_chunks(&mut lines, until);
@@ -129,7 +175,8 @@ impl Reply {
     }
 
     /// Writes the last line, if there is one, and ends the exchange.
-    fn finish(self, lines: &mut Vec<u8>) {
+    fn finish(mut self, lines: &mut Vec<u8>) {
+        self.held.is_lost = false;
         if self.job.has(Kind::BadLine) {
             lines.extend(b"upstream connect error or disconnect/reset before headers\n");
         }
@@ -178,6 +225,15 @@ impl Reply {
         self.job.stop.map_or(count, |stop| stop.after)
     }
 
+    /// Waits until the token at this place is due; says whether the runner still lives then.
+    async fn lives_until(&self, place: usize) -> bool {
+        tokio::select! {
+            biased;
+            () = self.held.died() => false,
+            () = self.due(place) => true,
+        }
+    }
+
     /// Waits until the token at this place is due, counted from the first one so that delays do not add up.
     async fn due(&self, place: usize) {
         let rate = self.job.pace.tokens_per_second;
@@ -196,12 +252,13 @@ impl Reply {
 
     /// Ends the exchange as failed. The error that it gives, handed to the server, closes the connection. A stalled
     /// answer never gets there.
-    async fn hang_up(self) -> io::Error {
+    async fn hang_up(mut self) -> io::Error {
         match self.job.stop.map(|stop| stop.how) {
             Some(How::Stall) => std::future::pending().await,
             Some(How::Reset) => self.connection.reset(),
             Some(How::Cut) | None => {}
         }
+        self.held.is_lost = false;
         // The server sends what it has when a body makes it wait.
         tokio::task::yield_now().await;
         self.exchange.failed(200);

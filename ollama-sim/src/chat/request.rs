@@ -7,6 +7,7 @@ use crate::conversation::Message;
 use crate::default::Tool;
 use crate::directive::{self, Directives};
 use crate::keep_alive::KeepAlive;
+use crate::models::Model;
 use crate::refusal::Refusal;
 use crate::release::Release;
 
@@ -58,7 +59,7 @@ pub enum Think {
 #[derive(Deserialize)]
 struct Wire {
     model: Option<String>,
-    messages: Option<Vec<WireMessage>>,
+    messages: Option<Vec<Option<WireMessage>>>,
     stream: Option<bool>,
     format: Option<Value>,
     keep_alive: Option<Value>,
@@ -82,7 +83,7 @@ struct Prompt {
     rest: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct WireMessage {
     role: Option<String>,
     content: Option<String>,
@@ -108,7 +109,7 @@ impl ChatRequest {
         let keep_alive = wire.keep_alive.as_ref().map(KeepAlive::read).transpose()?;
         let messages = wire.messages.unwrap_or_default().into_iter();
         let mut messages = messages
-            .map(Message::try_from)
+            .map(|message| Message::try_from(message.unwrap_or_default()))
             .collect::<Result<Vec<_>, _>>()?;
         if !(0..=20).contains(&wire.top_logprobs.unwrap_or(0)) {
             return Err(Refusal::bad_request(
@@ -173,6 +174,26 @@ impl ChatRequest {
             suffix: text(wire.suffix).is_some(),
             ..Self::parse(rest.to_string().as_bytes(), release)?
         })
+    }
+
+    /// Adds the system message and the options that the model has for requests without them.
+    pub fn take_defaults(&mut self, model: &Model) {
+        let has_system = self
+            .messages
+            .first()
+            .is_none_or(|first| first.role == "system");
+        if let (Some(system), false) = (&model.system, has_system) {
+            let message = Message {
+                role: "system".to_owned(),
+                content: system.clone(),
+                ..Message::default()
+            };
+            self.messages.insert(0, message);
+        }
+        for (name, value) in &model.parameters {
+            let option = self.options.entry(name.clone());
+            option.or_insert_with(|| value.clone());
+        }
     }
 
     /// Whether the client asks for thinking.

@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
 
+/// So many windows are spoken where nothing bounds the answer.
+const OPEN_END: u64 = 10;
 /// What a `num_ctx` below it becomes, without a word.
 const SMALLEST_WINDOW: u64 = 4;
 
@@ -12,8 +14,8 @@ const SMALLEST_WINDOW: u64 = 4;
 pub struct RunOptions {
     /// `num_ctx` between 4 and the model's context length, in tokens.
     pub window: u64,
-    /// `num_predict` if it is above 0: the most tokens of the answer.
-    pub limit: Option<usize>,
+    /// The most tokens of the answer: `num_predict` if it is above 0, else ten windows.
+    pub limit: usize,
 }
 
 enum Type {
@@ -64,10 +66,13 @@ impl RunOptions {
         }
         let window =
             integer(options, "num_ctx").map_or(default_window, |n| u64::try_from(n).unwrap_or(0));
+        let window = window.min(context_length).max(SMALLEST_WINDOW);
         let limit = integer(options, "num_predict").filter(|n| *n > 0);
+        let limit = limit.and_then(|n| u64::try_from(n).ok());
+        let limit = limit.unwrap_or(window.saturating_mul(OPEN_END));
         Ok(Self {
-            window: window.min(context_length).max(SMALLEST_WINDOW),
-            limit: limit.and_then(|n| usize::try_from(n).ok()),
+            window,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
         })
     }
 }
@@ -118,14 +123,14 @@ mod tests {
     #[test]
     fn windows_and_limits() {
         let cases = [
-            (json!({}), 4096, None),
-            (json!({"num_ctx": null, "num_predict": -1}), 4096, None),
-            (json!({"num_ctx": 10_000, "num_predict": 7}), 8192, Some(7)),
-            (json!({"num_ctx": -5, "num_predict": 1.5}), 4, Some(1)),
+            (json!({}), 4096, 40_960),
+            (json!({"num_ctx": null, "num_predict": -1}), 4096, 40_960),
+            (json!({"num_ctx": 10_000, "num_predict": 7}), 8192, 7),
+            (json!({"num_ctx": -5, "num_predict": 1.5}), 4, 1),
             (
                 json!({"num_ctx": 0, "num_predict": 0, "unknown": {}}),
                 4,
-                None,
+                40,
             ),
         ];
         for (options, window, limit) in cases {

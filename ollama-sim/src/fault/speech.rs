@@ -8,30 +8,17 @@ use super::{Dialect, Fault, Kind};
 use crate::default::Tool;
 use crate::models::Emission;
 use crate::refusal::Refusal;
-use crate::script::{Ending, Rules, Say, Script};
+use crate::script::{Ending, REPEATS, Rules, Say, Script};
 
-/// After so many equal tokens Ollama gives up, without a word.
-const REPEATS: usize = 31;
-/// So many tokens, in windows, are spoken where nothing bounds the answer.
-const OPEN_END: usize = 10;
 const HUGE: usize = 10 << 20;
 
-/// What a fault of speech depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct Scene<'a> {
-    /// The offered tools.
-    pub tools: &'a [Tool],
-    /// The window, in tokens.
-    pub window: u64,
-}
-
-/// Changes what is said.
-pub fn distort(says: &mut Vec<Say>, fault: &Fault, rules: &mut Rules, scene: Scene<'_>) {
+/// Changes what is said. `tools` are those that were offered.
+pub fn distort(says: &mut Vec<Say>, fault: &Fault, rules: &mut Rules, tools: &[Tool]) {
     match fault.kind {
-        Kind::SwallowedCall => rules.emission = Emission::Swallow,
+        Kind::SwallowedCall => rules.hearing.emission = Emission::Swallow,
         Kind::Empty => says.clear(),
-        Kind::SameCall => same_call(says, scene.tools),
-        Kind::RepeatLoop => *says = vec![Say::Text(repeated(rules, scene.window))],
+        Kind::SameCall => same_call(says, tools),
+        Kind::RepeatLoop => *says = vec![Say::Text(repeated(rules))],
         Kind::HugeLine => says.insert(0, Say::Text("x".repeat(HUGE))),
         _ => {
             for say in says {
@@ -46,12 +33,12 @@ pub fn finish(script: &mut Script, fault: &Fault, rules: &Rules) {
     match fault.kind {
         Kind::ErrorMidstream => {
             script.shorten(fault.after.unwrap_or(1));
-            script.ending = Ending::Error(Refusal::internal(
-                "an error was encountered while running the model: unexpected EOF",
-            ));
+            script.ending = Ending::Error(Refusal::runner_died());
         }
         Kind::NoDone => script.ending = Ending::Missing,
-        Kind::RepeatLoop if rules.emission != Emission::Native => script.ending = Ending::Missing,
+        Kind::RepeatLoop if rules.hearing.emission != Emission::Native => {
+            script.ending = Ending::Missing
+        }
         Kind::RepeatLoop | Kind::CutJson => script.ending = Ending::Done("length"),
         Kind::Empty => script.spoken = 12,
         Kind::DuplicateIds => {
@@ -82,7 +69,7 @@ fn distort_one(say: &mut Say, fault: &Fault) {
             }
             _ => {}
         },
-        Say::Thinking(_) => {}
+        Say::Thinking(_) | Say::Raw(_) | Say::Endless(_) => {}
     }
 }
 
@@ -124,12 +111,9 @@ fn same_call(says: &mut Vec<Say>, tools: &[Tool]) {
     }
 }
 
-fn repeated(rules: &Rules, window: u64) -> String {
-    let open = usize::try_from(window)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(OPEN_END);
-    let count = match rules.emission {
-        Emission::Native => rules.limit.unwrap_or(open).min(1_000_000),
+fn repeated(rules: &Rules) -> String {
+    let count = match rules.hearing.emission {
+        Emission::Native => rules.limit.min(1_000_000),
         Emission::Rendered | Emission::Text | Emission::Swallow => REPEATS,
     };
     vec!["and"; count].join(" ")

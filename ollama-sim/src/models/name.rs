@@ -75,6 +75,27 @@ fn has_two_tags(name: &str) -> bool {
     last.matches(':').count() > 1
 }
 
+/// Whether a model can have this name: `[HOST/][NAMESPACE/]MODEL[:TAG]`.
+pub fn is_valid(name: &str) -> bool {
+    let part = |part: &str, more: &str| {
+        let mut letters = part.chars();
+        let first = letters
+            .next()
+            .is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        first
+            && part.len() <= 80
+            && letters.all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c) || more.contains(c))
+    };
+    let mut parts = name.rsplit('/');
+    let last = parts.next().unwrap_or_default();
+    let named = match last.split_once(':') {
+        Some((model, tag)) => part(model, "") && part(tag, ""),
+        None => part(last, ""),
+    };
+    let before: Vec<&str> = parts.collect();
+    named && before.len() <= 2 && before.iter().all(|before| part(before, ":"))
+}
+
 /// The one spelling of a model's name: trimmed, without the default registry and namespace, with a tag.
 pub fn canonical(name: &str) -> String {
     let name = name.trim();
@@ -113,6 +134,28 @@ mod tests {
                 "localhost:5000/me/a:latest"
             ]
         );
+    }
+
+    #[test]
+    fn names_that_a_model_can_have() {
+        let good = [
+            "a",
+            "a:1",
+            "me/a.b:x_y-z",
+            "localhost:5000/me/a",
+            "x:cloud",
+            "_a",
+        ];
+        for name in good {
+            assert!(is_valid(name), "{name}");
+        }
+        let long = "a".repeat(81);
+        let bad = [
+            "", "a b", "a:", ":a", "-a", "a:b:c", "w/x/y/z", "/a", "ä", &long,
+        ];
+        for name in bad {
+            assert!(!is_valid(name), "{name}");
+        }
     }
 
     #[test]

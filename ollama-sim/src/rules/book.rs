@@ -146,6 +146,7 @@ mod tests {
                 messages: &self.messages,
                 tools: &self.tools,
                 format: &self.format,
+                think: true,
                 headers: &self.headers,
                 call: 0,
             })

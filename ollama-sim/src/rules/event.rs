@@ -23,6 +23,10 @@ pub enum Event {
     Text(String),
     /// Text with `{name}` for what a group caught, and `{tool}`, `{tool_name}`, `{user}` and `{model}`.
     Template(String),
+    /// What the model writes, out of which the server reads thinking and calls.
+    Raw(String),
+    /// The same over and over, until nothing more may be spoken.
+    Endless(String),
     /// Thinking.
     Thinking(String),
     /// The last message, as text.
@@ -117,6 +121,8 @@ impl Outcome {
         match event {
             Event::Text(text) => self.says.push(Say::Text(text.clone())),
             Event::Template(text) => self.says.push(Say::Text(template(text))),
+            Event::Raw(text) => self.says.push(Say::Raw(text.clone())),
+            Event::Endless(text) => self.says.push(Say::Endless(text.clone())),
             Event::Thinking(text) => self.says.push(Say::Thinking(template(text))),
             Event::Echo => {
                 let last = subject.messages.last();

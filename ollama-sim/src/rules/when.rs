@@ -26,6 +26,8 @@ pub struct When {
     tools: Option<Tools>,
     /// Whether there is a `format`.
     format: Option<bool>,
+    /// False: the client says that it must not think.
+    think: Option<bool>,
     /// Which call of its conversation (the same model, system and first user message) it is, from 1, counted by the
     /// simulator: a retry is the next call.
     call: Option<u64>,
@@ -64,6 +66,7 @@ impl When {
             && self
                 .format
                 .is_none_or(|wanted| wanted != subject.format.is_null())
+            && self.think.is_none_or(|wanted| wanted == subject.think)
             && self.call.is_none_or(|call| call == subject.call)
             && self.turn.is_none_or(|wanted| wanted == turn)
             && self.tools.as_ref().is_none_or(|tools| tools.hold(subject))

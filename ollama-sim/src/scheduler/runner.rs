@@ -19,6 +19,7 @@ pub(super) struct Runner {
     /// None: no bound.
     pub slots: Option<Arc<Semaphore>>,
     pub ready: watch::Sender<bool>,
+    pub dead: watch::Sender<bool>,
     /// Requests that use it or wait for one of its slots.
     pub leases: usize,
     /// When it goes if it is idle.
@@ -43,6 +44,7 @@ pub(super) struct Lease {
     id: u64,
     slots: Option<Arc<Semaphore>>,
     ready: watch::Receiver<bool>,
+    dead: watch::Receiver<bool>,
 }
 
 impl Runner {
@@ -55,6 +57,7 @@ impl Runner {
             load,
             slots: (slots > 0).then(|| Arc::new(Semaphore::new(slots))),
             ready: watch::Sender::new(false),
+            dead: watch::Sender::new(false),
             leases: 0,
         }
     }
@@ -87,6 +90,7 @@ impl Lease {
             id: placed.id,
             slots: placed.slots,
             ready: placed.ready,
+            dead: placed.dead,
         }
     }
 
@@ -105,6 +109,18 @@ impl Lease {
             .await
             .map(|_| ())
             .unwrap_or_default();
+    }
+
+    /// Waits until the runner is killed.
+    pub async fn died(&self) {
+        if self.dead.clone().wait_for(|dead| *dead).await.is_err() {
+            // It was unloaded, alive.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 

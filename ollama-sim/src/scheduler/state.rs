@@ -29,6 +29,10 @@ pub struct Counts {
     pub max_queue_depth: usize,
     /// Requests that were refused because the line was full.
     pub refused: u64,
+    /// Runners that were killed.
+    pub killed: u64,
+    /// Slots that were lost when their client left.
+    pub lost_slots: u64,
 }
 
 /// All runners.
@@ -46,6 +50,7 @@ pub(super) struct Placed {
     pub id: u64,
     pub slots: Option<Arc<Semaphore>>,
     pub ready: watch::Receiver<bool>,
+    pub dead: watch::Receiver<bool>,
     /// How long its load takes, if it has to be loaded for this.
     pub load: Option<Duration>,
 }
@@ -136,6 +141,18 @@ impl State {
         self.sweep();
     }
 
+    /// All runners die at once.
+    pub fn kill(&mut self) {
+        for runner in self.runners.drain(..) {
+            runner.dead.send_replace(true);
+            self.counts.killed += 1;
+        }
+    }
+
+    pub fn count_lost_slot(&mut self) {
+        self.counts.lost_slots += 1;
+    }
+
     pub fn loaded(&mut self) -> Vec<Loaded> {
         self.sweep();
         let mut loaded: Vec<_> = self
@@ -217,6 +234,7 @@ fn take(runner: &mut Runner, load: Option<Duration>) -> Placed {
         id: runner.id,
         slots: runner.slots.clone(),
         ready: runner.ready.subscribe(),
+        dead: runner.dead.subscribe(),
         load,
     }
 }

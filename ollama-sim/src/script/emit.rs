@@ -1,29 +1,33 @@
 //! From what a model says to what its server sends.
 
 use crate::models::Emission;
-use crate::refusal::Refusal;
-use crate::tokens::Tokens;
+use crate::tokens::{Tokenizer, Tokens};
 
-use super::{Call, Ending, Function, Ids, Part, Say, Script};
+use super::{Call, Ending, Function, Hearing, Ids, Part, Say, Script};
+
+/// After so many equal tokens the server gives up, without a word, unless its runner reads the answer.
+pub const REPEATS: usize = 31;
 
 /// What the server makes of sayings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
-    /// How calls come.
-    pub emission: Emission,
+    /// How it reads what the model writes, and how calls come.
+    pub hearing: Hearing,
     /// The most tokens that may be spoken.
-    pub limit: Option<usize>,
+    pub limit: usize,
     /// The exact length that the text is brought to, in tokens.
     pub length: Option<usize>,
     /// Where the ids of calls come from.
     pub ids: Ids,
+    /// What the tokens of the model are.
+    pub tokenizer: Tokenizer,
 }
 
 pub(super) fn emit(says: Vec<Say>, rules: &Rules) -> Script {
     let mut writer = Writer {
         rules,
         called: 0,
-        left: rules.limit.unwrap_or(usize::MAX),
+        left: rules.limit,
         script: Script {
             parts: Vec::new(),
             closing: String::new(),
@@ -52,16 +56,22 @@ impl Writer<'_> {
     fn say(&mut self, say: Say) -> bool {
         match say {
             Say::Text(text) => {
-                let mut tokens = Tokens::of(text);
+                let mut tokens = self.rules.tokenizer.tokens(text);
                 if let Some(length) = self.rules.length {
                     tokens = tokens.resized(length);
                 }
                 self.tell(tokens, Part::Text)
             }
-            Say::Thinking(text) => self.tell(Tokens::of(text), Part::Thinking),
+            Say::Thinking(text) => self.tell(self.rules.tokenizer.tokens(text), Part::Thinking),
+            Say::Raw(text) => self.raw(self.rules.tokenizer.tokens(text)),
+            Say::Endless(text) => {
+                // One more than there is room for, so that it is cut.
+                let count = self.left.saturating_add(1);
+                self.raw(self.rules.tokenizer.tokens(text).endless(count))
+            }
             Say::Call { name, arguments } => {
                 let tokens = Tokens::pieces(Call::text(&name, &arguments));
-                match self.rules.emission {
+                match self.rules.hearing.emission {
                     Emission::Text => self.tell(tokens, Part::Text),
                     Emission::Swallow => self.spend(tokens.count()).is_none(),
                     Emission::Rendered | Emission::Native => self.call(name, arguments, tokens),
@@ -83,19 +93,62 @@ impl Writer<'_> {
     }
 
     fn call(&mut self, name: String, arguments: serde_json::Value, text: Tokens) -> bool {
-        let native = self.rules.emission == Emission::Native;
         if let Some(room) = self.spend(text.count()) {
-            if native {
-                self.script.ending = Ending::Error(Refusal::internal(format!(
-                    "llama-server returned invalid tool call arguments for {name:?}: unexpected end of JSON input"
-                )));
-            } else {
+            if self.rules.hearing.emission == Emission::Native {
+                self.script.ending = Ending::Error(Call::unfinished(&name));
+            } else if self.rules.hearing.tag.is_none() {
                 self.script.closing = text.resized(room).joined();
             }
             return false;
         }
+        self.push_call(name, arguments);
+        true
+    }
+
+    /// What the model writes, as the server hears it.
+    fn raw(&mut self, tokens: Tokens) -> bool {
+        let mut tokens = tokens;
+        let repeats = match self.rules.hearing.emission {
+            Emission::Native => None,
+            _ => repeats(&tokens, self.left),
+        };
+        if let Some(count) = repeats {
+            tokens = tokens.resized(count);
+        }
+        let cut = self.spend(tokens.count());
+        if let Some(room) = cut {
+            tokens = tokens.resized(room);
+        }
+        let heard = self.rules.hearing.hear(&tokens.joined());
+        let told = [
+            (heard.thinking, Part::Thinking as fn(Tokens) -> Part),
+            (heard.text, Part::Text),
+        ];
+        for (text, part) in told {
+            let tokens = self.rules.tokenizer.tokens(text);
+            if tokens.count() > 0 {
+                self.script.parts.push(part(tokens));
+            }
+        }
+        for (name, arguments) in heard.calls {
+            self.push_call(name, arguments);
+        }
+        self.script.closing.push_str(&heard.closing);
+        if let Some(refusal) = heard.error {
+            self.script.ending = Ending::Error(refusal);
+            return false;
+        }
+        if repeats.is_some() {
+            self.script.ending = Ending::Missing;
+            return false;
+        }
+        cut.is_none()
+    }
+
+    fn push_call(&mut self, name: String, arguments: serde_json::Value) {
+        let emission = self.rules.hearing.emission;
         let call = Call {
-            id: Some(self.rules.ids.get(self.called, self.rules.emission)),
+            id: Some(self.rules.ids.get(self.called, emission)),
             function: Function {
                 index: self.called,
                 name,
@@ -103,12 +156,11 @@ impl Writer<'_> {
             },
         };
         self.called += 1;
-        if native {
+        if emission == Emission::Native {
             self.script.calls.push(call);
         } else {
             self.script.parts.push(Part::Calls(vec![call]));
         }
-        true
     }
 
     /// Counts tokens. When there are more than are left, the answer ends by its length, and this is how many go.
@@ -124,4 +176,24 @@ impl Writer<'_> {
         self.script.ending = Ending::Done("length");
         Some(room)
     }
+}
+
+/// After how many tokens a server gives up because the last ones are equal, if there is room for so many.
+fn repeats(tokens: &Tokens, room: usize) -> Option<usize> {
+    let mut last = None;
+    let mut equal = 0;
+    for place in 0..tokens.count().min(room) {
+        let token = tokens.get(place)?;
+        let token = token.trim().to_owned();
+        equal = if last.as_ref() == Some(&token) {
+            equal + 1
+        } else {
+            1
+        };
+        if equal == REPEATS {
+            return Some(place + 1);
+        }
+        last = Some(token);
+    }
+    None
 }

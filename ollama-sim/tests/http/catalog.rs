@@ -224,14 +224,20 @@ async fn ps_lists_the_models_that_were_used() {
 #[tokio::test]
 async fn head_is_answered_without_a_body() {
     let sim = Sim::start(&[]).await;
-    for path in ["/", "/api/tags", "/api/ps", "/api/version"] {
+    let answered = [
+        ("/", 200),
+        ("/api/tags", 200),
+        ("/api/version", 200),
+        ("/api/ps", 405),
+    ];
+    for (path, status) in answered {
         let response = sim
             .client
             .head(format!("{}{path}", sim.api))
             .send()
             .await
             .unwrap();
-        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.status(), status, "{path}");
         assert_eq!(response.headers()["x-ollama-sim"], "1");
         assert_eq!(response.text().await.unwrap(), "", "{path}");
     }

@@ -69,7 +69,7 @@ async fn every_fault_that_it_names_is_known() {
         .collect();
     let dialects = ["bare", "fenced", "function", "tagged", "pythonic"];
     names.retain(|name| !dialects.contains(name));
-    assert_eq!(names.len(), 42);
+    assert_eq!(names.len(), 43);
     for name in names {
         sim.put("/sim/faults", format!("[{{fault: {name}}}]")).await;
     }

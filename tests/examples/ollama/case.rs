@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use swarm_tests::ollama::Limits;
+use swarm_tests::ollama::{Limits, Version};
 
 use crate::host::{Host, Kind};
 use crate::outcome::Outcome;
@@ -22,10 +22,13 @@ pub struct Case {
     /// Asks it.
     pub run: fn(Host) -> BoxFuture<'static, Outcome>,
     newest: &'static str,
-    differences: BTreeMap<Kind, Difference>,
+    /// What Ollama 0.17.4 does, and so its simulator.
+    old: Option<Difference>,
+    /// What both simulators do.
+    simulators: Option<Difference>,
 }
 
-/// Where a server does not do as Ollama 0.33.0 does.
+/// Where a server does something else: the older one, or a simulator.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     /// What it does; none when it cannot be asked.
@@ -47,7 +50,8 @@ impl Case {
             limits: Limits::default(),
             run,
             newest: outcome,
-            differences: BTreeMap::new(),
+            old: None,
+            simulators: None,
         }
     }
 
@@ -64,41 +68,46 @@ impl Case {
     }
 
     /// Ollama 0.17.4 answers something else.
-    pub fn but_0_17_4(self, outcome: &'static str, why: &'static str) -> Self {
-        self.but(Kind::Old, Some(outcome), why)
+    pub fn but_0_17_4(mut self, outcome: &'static str, why: &'static str) -> Self {
+        let outcome = Some(outcome);
+        self.old = Some(Difference { outcome, why });
+        self
     }
 
-    /// The simulator answers something else.
-    pub fn but_simulator(self, outcome: &'static str, why: &'static str) -> Self {
-        self.but(Kind::Simulator, Some(outcome), why)
+    /// Ollama 0.17.4 cannot be asked, nor its simulator.
+    pub fn not_0_17_4(mut self, why: &'static str) -> Self {
+        self.old = Some(Difference { outcome: None, why });
+        self
     }
 
-    /// The simulator cannot be asked.
-    pub fn not_simulator(self, why: &'static str) -> Self {
-        self.but(Kind::Simulator, None, why)
-    }
-
-    fn but(mut self, kind: Kind, outcome: Option<&'static str>, why: &'static str) -> Self {
-        self.differences.insert(kind, Difference { outcome, why });
+    /// The simulators answer something else.
+    pub fn but_simulators(mut self, outcome: &'static str, why: &'static str) -> Self {
+        let outcome = Some(outcome);
+        self.simulators = Some(Difference { outcome, why });
         self
     }
 
     /// Whether this kind of server is asked.
     pub fn runs_on(&self, kind: Kind) -> bool {
-        self.difference(kind)
-            .is_none_or(|difference| difference.outcome.is_some())
+        let old = self.old.filter(|_| kind.version() == Version::V0_17_4);
+        let asked = |difference: Difference| difference.outcome.is_some();
+        self.difference(kind).or(old).is_none_or(asked)
     }
 
-    /// Where this kind of server does something else than the newest one.
+    /// Where this kind of server does something else: than 0.33.0, or than the one that it simulates.
     pub fn difference(&self, kind: Kind) -> Option<Difference> {
-        self.differences.get(&kind).copied()
+        match kind {
+            Kind::Real(Version::V0_33_0) => None,
+            Kind::Real(Version::V0_17_4) => self.old,
+            Kind::Simulated(_) => self.simulators,
+        }
     }
 
     fn expected(&self, kind: Kind) -> &'static str {
-        let other = self.difference(kind);
-        other
-            .and_then(|difference| difference.outcome)
-            .unwrap_or(self.newest)
+        let outcome = |difference: Option<Difference>| difference.and_then(|found| found.outcome);
+        let simulated = outcome(self.difference(kind));
+        let old = outcome(self.old).filter(|_| kind.version() == Version::V0_17_4);
+        simulated.or(old).unwrap_or(self.newest)
     }
 
     /// What is wrong with what was found.
@@ -112,9 +121,9 @@ impl Case {
                 ));
             }
         }
-        for (kind, difference) in &self.differences {
+        for difference in [self.old, self.simulators].into_iter().flatten() {
             if difference.outcome == Some(self.newest) {
-                faults.push(format!("{kind} has a difference that is none"));
+                faults.push(format!("a difference that is none: {}", difference.why));
             }
         }
         faults

@@ -1,5 +1,6 @@
 //! All cases, part by part.
 
+mod agents;
 mod answers;
 mod calls;
 mod client;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
         ("Scheduling and faults", scheduling::cases()),
         ("The client of Swarm", client::cases()),
         ("Swarm", team::cases()),
+        ("Agents with tools", agents::cases()),
     ];
     let in_part = |(part, cases): (&'static str, Vec<Case>)| {
         cases.into_iter().map(move |case| case.in_part(part))
@@ -31,17 +33,11 @@ pub fn all() -> Vec<Case> {
     parts.into_iter().flat_map(in_part).collect()
 }
 
-/// Why a simulator is not asked for what a script of a model says.
-const NO_SCRIPTS: &str = "It plays no scripts.";
-
-/// Why a simulator is not asked for a model.
-const NO_MODEL: &str = "It has no such model.";
-
 /// What a simulator spares who leaves.
 const LOST: &str = "It loses no slots.";
 
-/// Has a model talk for about two seconds; the script's mark for real servers, around the simulator's.
-const ENDLESS: &str = "<|s:endless|>[[sim:tokens=2000]]<|s:endless|>";
+/// Has a model talk for about two seconds.
+const ENDLESS: &str = "@s:endless@";
 
 /// The tool that scripts call.
 fn weather() -> Value {

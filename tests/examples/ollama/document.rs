@@ -11,11 +11,11 @@ const HEAD: &str = "\
 
 `make test-ollama` wrote this page. It builds real Ollama servers from package registries (`scripts/ollama`, a quarter of an
 hour on two cores, once), makes models of a few megabytes for them by hand (`scripts/ollama_models.py`), sends the same
-requests to each server and to `ollama-sim`, and fails when one answers otherwise than it says here. No published model was
-run: the models play scripts, so that a server gets exactly the text that a case is about. What a model of yours writes is
-another matter; what a server makes of it is not.
+requests to each server and to `ollama-sim` in its place, with the same scripts, and fails when one answers otherwise than it
+says here. No published model was run: the models play scripts, so that a server gets exactly the text that a case is
+about. What a model of yours writes is another matter; what a server makes of it is not.
 
-An empty cell says that the server did as 0.33.0 did. `a text` is what a model says when nobody asks for a certain script;
+An empty cell says that 0.17.4 did as 0.33.0 did, or a simulator as the server that it simulates. `a text` is what a model says when nobody asks for a certain script;
 what stands behind `done` came in the chunk that ends the stream; `call_+8` is an id of that prefix and eight more
 characters.
 
@@ -25,7 +25,9 @@ characters.
   When a client leaves just then, the first waits for ever, and its slot is taken until the server is started anew: later
   requests for the model get no answer and no error. The models here are fast, 1,000 tokens a second and more, and
   lost one in 4 of 65 tries to leave at the first chunk, with both versions; slower ones leave less room for it. A client
-  that leaves the queue loses nothing.
+  that leaves the queue loses nothing. Swarm waits 5 minutes for the first token of a loaded model (10 of one that is not
+  loaded), gives up the call as `SW-MODEL-TIMEOUT`, and asks other hosts for a while. Only a restart of the server brings
+  the slot back.
 * **Markers of turns in a text are markers.** Text of a user, a tool or a document can end its turn and begin another, unless
   the markers are broken up before it is sent.
 * **Calls get lost on the way.** An unknown tool or a cut call in a tag leaves an empty answer, without an error. Send
@@ -53,7 +55,7 @@ pub fn page(results: &[(&Case, &Found)]) -> String {
             part = case.part;
             write!(
                 page,
-                "\n## {part}\n\n| case | 0.33.0 | 0.17.4 | simulator |\n|---|---|---|---|\n"
+                "\n## {part}\n\n| case | 0.33.0 | 0.17.4 | simulated 0.33.0 | simulated 0.17.4 |\n|---|---|---|---|---|\n"
             )
             .unwrap();
         }
@@ -67,10 +69,10 @@ fn row(page: &mut String, case: &Case, found: &Found) {
         page,
         "| {} | {} |",
         cell(case.name),
-        cell(&found[&Kind::New])
+        cell(&found[&Kind::ALL[0]])
     )
     .unwrap();
-    for kind in [Kind::Old, Kind::Simulator] {
+    for kind in Kind::ALL.into_iter().skip(1) {
         let Some(difference) = case.difference(kind) else {
             page.push_str(" |");
             continue;

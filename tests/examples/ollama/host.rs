@@ -1,12 +1,14 @@
 //! The server that a case asks: a real one or the simulator.
 
 use std::fmt;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use swarm_model::{ChatError, ChatEvent, ChatModel as _, ChatRequest, ChatStream, Completion};
 use swarm_tests::ollama::{Limits, Ollama, Version, client};
-use swarm_tests::{Sim, eventually, holds};
+use swarm_tests::{Sim, eventually, holds, tools};
 use tempfile::TempDir;
 
 use futures_util::StreamExt as _;
@@ -22,32 +24,41 @@ const LOST: Duration = Duration::from_secs(15);
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Ollama 0.33.0.
-    New,
-    /// Ollama 0.17.4.
-    Old,
-    /// ollama-sim.
-    Simulator,
+    /// Ollama itself.
+    Real(Version),
+    /// ollama-sim, which simulates it.
+    Simulated(Version),
 }
 
 impl Kind {
     /// Every kind, in the order of the document's columns.
-    pub const ALL: [Self; 3] = [Self::New, Self::Old, Self::Simulator];
+    pub const ALL: [Self; 4] = [
+        Self::Real(Version::V0_33_0),
+        Self::Real(Version::V0_17_4),
+        Self::Simulated(Version::V0_33_0),
+        Self::Simulated(Version::V0_17_4),
+    ];
+
+    /// Its version, or the one that it simulates.
+    pub const fn version(self) -> Version {
+        let (Self::Real(version) | Self::Simulated(version)) = self;
+        version
+    }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::New => Version::V0_33_0.number(),
-            Self::Old => Version::V0_17_4.number(),
-            Self::Simulator => "simulator",
-        })
+        match self {
+            Self::Real(version) => formatter.write_str(version.number()),
+            Self::Simulated(version) => write!(formatter, "simulated-{}", version.number()),
+        }
     }
 }
 
 /// A running server.
 pub struct Host {
     server: Server,
+    kind: Kind,
     limits: Limits,
     /// Its files, which go when it has ended.
     _folder: TempDir,
@@ -71,18 +82,12 @@ impl Host {
         let folder = TempDir::new().expect("a folder for the server");
         let path = folder.path();
         let server = match kind {
-            Kind::New => Server::Real(Ollama::start(Version::V0_33_0, path, limits).await),
-            Kind::Old => Server::Real(Ollama::start(Version::V0_17_4, path, limits).await),
-            Kind::Simulator => {
-                let parallel = limits.parallel.to_string();
-                let arguments = ["--latency", "0", "--parallel", &parallel];
-                // About as fast as the models of the real servers.
-                let pace = ["--tokens-per-second", "1000"];
-                Server::Simulated(Sim::start(path, &[&arguments[..], &pace].concat()).await)
-            }
+            Kind::Real(version) => Server::Real(Ollama::start(version, path, limits).await),
+            Kind::Simulated(version) => Server::Simulated(simulator(version, path, limits).await),
         };
         Self {
             server,
+            kind,
             limits,
             _folder: folder,
         }
@@ -90,12 +95,7 @@ impl Host {
 
     /// Another one of the same kind.
     pub async fn another(&self) -> Self {
-        let kind = match &self.server {
-            Server::Real(server) if server.version() == Version::V0_33_0 => Kind::New,
-            Server::Real(_) => Kind::Old,
-            Server::Simulated(_) => Kind::Simulator,
-        };
-        Self::start(kind, self.limits).await
+        Self::start(self.kind, self.limits).await
     }
 
     /// Its URL.
@@ -106,11 +106,27 @@ impl Host {
         }
     }
 
-    /// The real server that it is.
-    pub fn real(&mut self) -> &mut Ollama {
+    /// Kills what runs its models.
+    pub async fn kill_runners(&self) {
+        match &self.server {
+            Server::Real(server) => server.kill_runners(),
+            Server::Simulated(sim) => sim.kill_runners().await,
+        }
+    }
+
+    /// Kills it, as a machine that goes away does.
+    pub fn kill_9(&mut self) {
         match &mut self.server {
-            Server::Real(server) => server,
-            Server::Simulated(_) => panic!("a case for real servers runs on the simulator"),
+            Server::Real(server) => server.kill_9(),
+            Server::Simulated(sim) => sim.kill_9(),
+        }
+    }
+
+    /// Something that is another when a model was loaded since.
+    pub async fn loads(&self) -> String {
+        match &self.server {
+            Server::Real(server) => format!("{:?}", server.runners()),
+            Server::Simulated(sim) => sim.metrics().await["loads"].to_string(),
         }
     }
 
@@ -163,7 +179,7 @@ impl Host {
     pub async fn slot_after_leaving(&self, next: Value, whole: Duration) -> Outcome {
         let begun = Instant::now();
         let waiting = tokio::time::timeout(LOST, self.chat(next)).await;
-        let real = matches!(self.server, Server::Real(_));
+        let real = matches!(self.kind, Kind::Real(_));
         Outcome::fact(match waiting {
             Ok(_) if begun.elapsed() > whole / 3 => "its answer is written to the end",
             Err(_elapsed) if !real => "its slot is lost",
@@ -182,6 +198,44 @@ impl Host {
     }
 }
 
+/// A simulator of this version with the same models as the real server.
+async fn simulator(version: Version, folder: &Path, limits: Limits) -> Sim {
+    let made = models(version);
+    let write = |name: &str| {
+        let file = folder.join(format!("{name}.json"));
+        std::fs::write(&file, made[name].to_string()).expect("the folder is there");
+        file.to_str().expect("a path of letters").to_owned()
+    };
+    let (table, rules) = (write("models"), write("rules"));
+    let names = made["models"].as_array().expect("models").iter();
+    let names: Vec<&str> = names.filter_map(|model| model["name"].as_str()).collect();
+    let bounds = [limits.parallel, limits.queue, limits.loaded].map(|bound| bound.to_string());
+    let arguments = [
+        ["--version-of", version.number()],
+        ["--model-table", &table],
+        ["--models", &names.join(",")],
+        ["--rules", &rules],
+        ["--parallel", &bounds[0]],
+        ["--max-queue", &bounds[1]],
+        ["--max-loaded", &bounds[2]],
+        ["--latency", "0"],
+        // About as fast as the models of the real servers.
+        ["--tokens-per-second", "2000"],
+    ];
+    Sim::start(folder, arguments.as_flattened()).await
+}
+
+/// What `scripts/ollama_models.py` makes of its models for a simulator.
+fn models(version: Version) -> Value {
+    let script = tools::repository().join("scripts/ollama_models.py");
+    let mut command = Command::new("python3");
+    command.arg(script).args(["--simulator", version.number()]);
+    let output = command.output().expect("python3 runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).expect("a JSON document")
+}
+
 /// The body of a chat with one message of the user, and whatever else.
 pub fn body(model: &str, text: &str, more: Value) -> Value {
     let mut body = json!({"model": model, "messages": [{"role": "user", "content": text}]});
@@ -193,9 +247,30 @@ pub fn body(model: &str, text: &str, more: Value) -> Value {
 
 /// The client of the product, with these hosts and a window of 1024 tokens.
 pub fn client_of(hosts: &[String]) -> swarm_model::Ollama {
+    client_with(hosts, |_| {})
+}
+
+/// The same, with so many requests at a time for each host.
+pub fn eager_client_of(hosts: &[String], parallel: u32) -> swarm_model::Ollama {
+    client_with(hosts, |options| options.parallel = parallel)
+}
+
+/// The same, which waits so long for the first token.
+pub fn impatient_client_of(hosts: &[String], patience: Duration) -> swarm_model::Ollama {
+    client_with(hosts, |options| {
+        options.deadlines.first_token = patience;
+        options.deadlines.first_token_unloaded = patience;
+    })
+}
+
+fn client_with(
+    hosts: &[String],
+    change: impl FnOnce(&mut swarm_model::Options),
+) -> swarm_model::Ollama {
     let hosts = hosts.iter().map(|host| host.parse().expect("a URL"));
     let mut options = swarm_model::Options::new(hosts.collect());
     options.num_ctx = 1024;
+    change(&mut options);
     swarm_model::Ollama::new(options).expect("good options")
 }
 

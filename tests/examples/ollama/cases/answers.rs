@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use swarm_tests::ollama::client;
 
-use super::{NO_MODEL, NO_SCRIPTS};
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::Outcome;
@@ -78,7 +77,7 @@ async fn root(host: Host) -> Outcome {
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("GET /", |host| Box::pin(root(host)), "Ollama is running").but_simulator("Ollama is running (SIMULATED by ollama-sim)", "Nobody shall take it for a model."),
+        Case::new("GET /", |host| Box::pin(root(host)), "Ollama is running").but_simulators("Ollama is running (SIMULATED by ollama-sim)", "Nobody shall take it for a model."),
         Case::new(
             "capabilities of llama3.2:3b",
             |host| Box::pin(capabilities(host, MODEL)),
@@ -93,12 +92,12 @@ pub fn cases() -> Vec<Case> {
             "capabilities of a model that thinks",
             |host| Box::pin(capabilities(host, "swarm-thinking")),
             "completion, thinking",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "capabilities of a model with a Jinja template alone",
             |host| Box::pin(capabilities(host, "swarm-native")),
             "completion, tools",
-        ).but_0_17_4("completion", "It reads templates in the form of Go alone.").not_simulator(NO_MODEL),
+        ).but_0_17_4("completion", "It reads templates in the form of Go alone."),
         Case::new(
             "headers and fields of a stream",
             |host| Box::pin(shape(host)),
@@ -116,60 +115,60 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "a text beyond ASCII",
-            |host| Box::pin(say(host, "<|s:unicode|>", json!({}))),
+            |host| Box::pin(say(host, "@s:unicode@", json!({}))),
             "\"Grüße aus 東京, 42 °C 🦀.\", done stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a text cut by `num_predict`",
             |host| Box::pin(say(host, "Hello", json!({"options": {"num_predict": 2}}))),
             "\"Hello, t\", done length",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "nothing at all",
-            |host| Box::pin(say(host, "<|s:empty|>", json!({}))),
+            |host| Box::pin(say(host, "@s:empty@", json!({}))),
             "done stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "one token for ever, streamed",
             |host| {
                 Box::pin(say(
                     host,
-                    "<|s:loop|>",
+                    "@s:loop@",
                     json!({"options": {"num_predict": 50}}),
                 ))
             },
             "\"again again again again again again again again again again again again again again again \"…, ends without done",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "one token for ever, in one document",
             |host| {
                 let more = json!({"stream": false, "options": {"num_predict": 50}});
-                Box::pin(say(host, "<|s:loop|>", more))
+                Box::pin(say(host, "@s:loop@", more))
             },
             "\"again again again again again again again again again again again again again again again \"…, ends without done",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "one token for ever, native",
             |host| {
                 Box::pin(async move {
                     let more = json!({"options": {"num_predict": 50}});
-                    host.say("swarm-native", "<|s:loop|>", more).await.outcome()
+                    host.say("swarm-native", "@s:loop@", more).await.outcome()
                 })
             },
             "\"again again again again again again again again again again again again again again again \"…, done length",
-        ).but_0_17_4("\"again again again again again again again again again again again again again again again \"…, ends without done", "It has its own runner, which gives up after 30 equal tokens.").not_simulator(NO_MODEL),
+        ).but_0_17_4("\"again again again again again again again again again again again again again again again \"…, ends without done", "It has its own runner, which gives up after 30 equal tokens."),
         Case::new(
             "tokens of a text without an end, window of 256, no `num_predict`",
             |host| {
                 Box::pin(async move {
                     let more = json!({"stream": false, "options": {"num_ctx": 256}});
-                    let reply = host.say(MODEL, "<|s:endless|>", more).await;
+                    let reply = host.say(MODEL, "@s:endless@", more).await;
                     let (count, reason) = (reply.last("eval_count"), reply.last("done_reason"));
                     Outcome::fact(format!("{count} tokens, {reason}"))
                 })
             },
             "2560 tokens, \"length\"",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "no messages: load and unload",
             |host| Box::pin(load_and_unload(host)),

@@ -1,7 +1,7 @@
 //! The client of the product: what it makes of what the servers do.
 
 use futures_util::future::join_all;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
@@ -9,9 +9,11 @@ use swarm_model::{ChatEvent, ChatModel as _, Completion};
 use swarm_tests::ollama::Limits;
 use swarm_tests::process::free_port;
 
-use super::{ENDLESS, LOST, NO_MODEL, NO_SCRIPTS};
+use super::{ENDLESS, LOST};
 use crate::case::Case;
-use crate::host::{Host, ask, body, client_of, client_outcome, complete};
+use crate::host::{
+    Host, ask, body, client_of, client_outcome, complete, eager_client_of, impatient_client_of,
+};
 use crate::outcome::Outcome;
 
 const MODEL: &str = "llama3.2:3b";
@@ -41,12 +43,12 @@ async fn all_are_off(_host: Host) -> Outcome {
 }
 
 /// The runner dies while an answer is being read.
-async fn runner_dies(mut host: Host) -> Outcome {
+async fn runner_dies(host: Host) -> Outcome {
     let client = host.client();
     let mut answer = ask(&client, MODEL, ENDLESS);
     let first = answer.next().await.expect("an event").expect("a text");
     assert!(matches!(first, ChatEvent::Text(_)), "{first:?}");
-    host.real().kill_runners();
+    host.kill_runners().await;
     Outcome::of_client(complete(answer).await)
 }
 
@@ -55,7 +57,7 @@ async fn host_dies(mut host: Host) -> Outcome {
     let client = host.client();
     let mut answer = ask(&client, MODEL, ENDLESS);
     answer.next().await.expect("an event").expect("a text");
-    host.real().kill_9();
+    host.kill_9();
     Outcome::of_client(complete(answer).await)
 }
 
@@ -71,20 +73,39 @@ async fn dropped(host: Host) -> Outcome {
     answer.next().await.expect("an event").expect("a text");
     drop(answer);
     let options = json!({"num_predict": 1, "num_ctx": 1024});
-    let next = body(MODEL, "Hello", json!({"options": options}));
+    // As the client asks, so that nothing is loaded anew.
+    let next = body(MODEL, "Hello", json!({"options": options, "shift": false}));
     host.slot_after_leaving(next, takes).await
 }
 
-/// Six requests that need another model than the one that is at work; the queue holds one.
+/// Six requests that need another model than the one that is at work; the queue holds one, and the client lets them all go.
 async fn busy(host: Host) -> Outcome {
-    let client = host.client();
-    let mut at_work = ask(&client, MODEL, ENDLESS);
-    at_work.next().await.expect("an event").expect("a text");
+    let client = eager_client_of(&[host.url()], 8);
+    // It outlasts the tries of the client.
+    let options = json!({"num_predict": 80_000, "num_ctx": 8192});
+    let long = body(MODEL, ENDLESS, json!({"options": options}));
+    let mut at_work = host.post("/api/chat", long.to_string()).await;
+    at_work.chunk().await.expect("a chunk").expect("a chunk");
     let asked = (0..6).map(|_| complete(ask(&client, "llama3.2:1b", "Hello")));
-    // One that is refused is refused at once; the others wait until the first answer ends.
+    // One waits until the first answer ends; the others are refused each time.
     let asked = asked.map(|answer| answer.boxed());
     let (refused, _, _) = futures_util::future::select_all(asked).await;
     Outcome::of_client(refused)
+}
+
+/// The only slot of the first of two hosts is taken for good, as when it is lost: one call gets a typed error when its time
+/// is over, and the next one asks the other host.
+async fn slot_is_lost(host: Host) -> Outcome {
+    let second = host.another().await;
+    // Its window slides, so it takes half a minute and more.
+    let options = json!({"num_predict": 80_000, "num_ctx": 1024});
+    let taken = body(MODEL, ENDLESS, json!({"options": options}));
+    let mut taken = host.post("/api/chat", taken.to_string()).await;
+    taken.chunk().await.expect("a chunk").expect("a chunk");
+    let client = impatient_client_of(&[host.url(), second.url()], Duration::from_secs(3));
+    let first = client_outcome(&client, MODEL, "Hello").await;
+    let next = client_outcome(&client, MODEL, "Hello").await;
+    Outcome::fact(format!("{first}; the next call: {next}"))
 }
 
 /// Twelve requests at once, of two kinds, by one client: each gets its own answer.
@@ -92,9 +113,9 @@ async fn many(host: Host) -> Outcome {
     let client = host.client();
     let asked = (0..12).map(|number| {
         let text = if number % 2 == 0 {
-            "<|s:unicode|>"
+            "@s:unicode@"
         } else {
-            "<|s:final|>"
+            "@s:final@"
         };
         complete(ask(&client, MODEL, text))
     });
@@ -130,29 +151,28 @@ async fn counts(host: Host) -> Outcome {
 }
 
 pub fn cases() -> Vec<Case> {
-    let no_runner = "It has no runner that could be killed.";
     vec![
         Case::new("a text", |host| Box::pin(says(host, MODEL, "Hello")), "a text, Stop"),
         Case::new(
             "a text beyond ASCII",
-            |host| Box::pin(says(host, MODEL, "<|s:unicode|>")),
+            |host| Box::pin(says(host, MODEL, "@s:unicode@")),
             "\"Grüße aus 東京, 42 °C 🦀.\", Stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "an empty text",
-            |host| Box::pin(says(host, MODEL, "<|s:empty|>")),
+            |host| Box::pin(says(host, MODEL, "@s:empty@")),
             "\"\", Stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "thinking",
             |host| Box::pin(says(host, "swarm-thinking", "Add 2 and 2")),
             "\"The answer is 4.\", Stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "tokens of a prompt",
             |host| Box::pin(counts(host)),
             "10 tokens more for 10 bytes more",
-        ).but_simulator("2 tokens more for 10 bytes more", "It counts four bytes as a token."),
+        ),
         Case::new(
             "does the host have the model?",
             |host| Box::pin(looks(host)),
@@ -170,25 +190,25 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::new(
             "one token for ever",
-            |host| Box::pin(says(host, MODEL, "<|s:loop|>")),
+            |host| Box::pin(says(host, MODEL, "@s:loop@")),
             "SW-MODEL-BROKEN: the answer ended before it was complete",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a text that `num_predict` cuts",
             |host| Box::pin(says(host, MODEL, ENDLESS)),
             "\"line 0 of a text without an end, line 1 of a text without an end, line 2 of a text without\"…, Length",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a prompt of 3,000 tokens in a window of 1,024",
             |host| Box::pin(async move { says(host, MODEL, &"x".repeat(3000)).await }),
-            "SW-MODEL-REFUSED: the host answered 400: request (3008 tokens) exceeds the available context size (1024 tokens), try increasing it",
-        ).but_0_17_4("SW-MODEL-REFUSED: the host answered 400: the input length exceeds the context length", "Another wording, without numbers.").but_simulator("a text, Stop", "It counts four bytes as a token."),
-        Case::new("a host that is busy", |host| Box::pin(busy(host)), "SW-MODEL-BUSY: the host is busy: server busy, please try again.  maximum pending requests exceeded").but_simulator("a text, Stop", "Its models need no loading.").with(Limits {
+            "SW-MODEL-CONTEXT: the chat is longer than the context window: request (3008 tokens) exceeds the available context size (1024 tokens), try increasing it",
+        ).but_0_17_4("SW-MODEL-CONTEXT: the chat is longer than the context window: the input length exceeds the context length", "Another wording, without numbers."),
+        Case::new("a host that is busy", |host| Box::pin(busy(host)), "SW-MODEL-BUSY: the host is busy: server busy, please try again.  maximum pending requests exceeded").with(Limits {
             parallel: 1,
             queue: 1,
             loaded: 1,
         }),
-        Case::new("twelve answers at once", |host| Box::pin(many(host)), "each its own: \"Grüße aus 東京, 42 °C 🦀.\" and \"It is 22 degrees in Paris.\"").not_simulator(NO_SCRIPTS).with(Limits {
+        Case::new("twelve answers at once", |host| Box::pin(many(host)), "each its own: \"Grüße aus 東京, 42 °C 🦀.\" and \"It is 22 degrees in Paris.\"").with(Limits {
             parallel: 2,
             ..Limits::default()
         }),
@@ -196,7 +216,12 @@ pub fn cases() -> Vec<Case> {
             "an answer is dropped, and another asked for",
             |host| Box::pin(dropped(host)),
             "its slot is free at once, or else lost",
-        ).but_simulator("its slot is free at once", LOST),
+        ).but_simulators("its slot is free at once", LOST),
+        Case::new(
+            "the slot of the first host is lost",
+            |host| Box::pin(slot_is_lost(host)),
+            "SW-MODEL-TIMEOUT: no first token within 3s; the next call: a text, Stop",
+        ),
         Case::new(
             "the first host is off",
             |host| Box::pin(first_is_off(host)),
@@ -207,13 +232,11 @@ pub fn cases() -> Vec<Case> {
             "the runner is killed in the middle of an answer",
             |host| Box::pin(runner_dies(host)),
             "SW-MODEL-BROKEN: the answer broke off: an error was encountered while running the model: unexpected EOF",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "the host is killed in the middle of an answer",
             |host| Box::pin(host_dies(host)),
             "SW-MODEL-BROKEN: the answer broke off: the connection was lost: unexpected EOF during chunk size line",
-        )
-        .not_simulator(no_runner),
+        ),
     ]
 }

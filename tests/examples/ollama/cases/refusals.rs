@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use swarm_tests::ollama::client;
 
-use super::{NO_MODEL, NO_SCRIPTS, weather};
+use super::weather;
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::{Outcome, Reply};
@@ -90,7 +90,7 @@ pub fn cases() -> Vec<Case> {
                 ))
             },
             "thinking \"Two and two.\", \"The answer is 4.\", done stop",
-        ).but_0_17_4("400 `invalid think value: \"max\" (must be \"high\", \"medium\", \"low\", true, or false)`", "It does not know `max`.").not_simulator(NO_MODEL),
+        ).but_0_17_4("400 `invalid think value: \"max\" (must be \"high\", \"medium\", \"low\", true, or false)`", "It does not know `max`."),
         Case::new(
             "`num_ctx` as a string",
             |host| Box::pin(say(host, MODEL, json!({"options": {"num_ctx": "big"}}))),
@@ -105,7 +105,7 @@ pub fn cases() -> Vec<Case> {
             "`num_predict: 1.5`",
             |host| Box::pin(say(host, MODEL, json!({"options": {"num_predict": 1.5}}))),
             "\"Hell\", done length",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "`format` that is no schema",
             |host| Box::pin(say(host, MODEL, json!({"format": "yaml"}))),
@@ -115,7 +115,7 @@ pub fn cases() -> Vec<Case> {
             "a schema with a type that is none",
             |host| Box::pin(say(host, MODEL, json!({"format": {"type": "textish"}}))),
             "400 `{\"error\":{\"code\":400,\"message\":\"Field 'json_schema': \\\"json_schema\\\": JSON schema conversion failed:\\nJSON schema error at #: unrecognized type textish\",\"type\":\"invalid_request_error\"}}`",
-        ).but_0_17_4("500 `invalid JSON schema in format`", "It takes the schema for its own mistake.").but_simulator("a text, done stop", "It takes every schema."),
+        ).but_0_17_4("500 `invalid JSON schema in format`", "It takes the schema for its own mistake."),
         Case::new(
             "a role that is not known, in the history",
             |host| Box::pin(history(host, json!({"role": "critic", "content": "No."}))),
@@ -137,7 +137,7 @@ pub fn cases() -> Vec<Case> {
                 Box::pin(history(host, message))
             },
             "400 `Value looks like object, but can't find closing '}' symbol`",
-        ).but_simulator("a text, done stop", "It takes any arguments."),
+        ),
         Case::new(
             "an image, for a model without eyes",
             |host| {
@@ -149,22 +149,22 @@ pub fn cases() -> Vec<Case> {
                 })
             },
             "400 `{\"error\":{\"code\":400,\"message\":\"Multimodal data provided, but model does not support multimodal requests.\",\"type\":\"invalid_request_error\"}}`",
-        ).but_0_17_4("a text, done stop", "It drops the image.").but_simulator("a text, done stop", "It drops the image, as 0.17.4 does."),
+        ).but_0_17_4("a text, done stop", "It drops the image."),
         Case::new(
             "a cloud model, `gpt-oss:120b-cloud`, with the cloud switched off",
             |host| Box::pin(say(host, "gpt-oss:120b-cloud", json!({}))),
             "403 `ollama cloud is disabled: remote model is unavailable`",
-        ).but_0_17_4("404 `model 'gpt-oss:120b-cloud' not found`", "With the cloud off, such a name is one like any other.").but_simulator("404 `model 'gpt-oss:120b-cloud' not found`", "It knows no clouds, as 0.17.4 with the cloud off."),
+        ).but_0_17_4("404 `model 'gpt-oss:120b-cloud' not found`", "With the cloud off, such a name is one like any other."),
         Case::new(
             "a cloud model, `x:cloud`, with the cloud switched off",
             |host| Box::pin(say(host, "x:cloud", json!({}))),
             "403 `ollama cloud is disabled: remote model is unavailable`",
-        ).but_0_17_4("404 `model 'x:cloud' not found`", "With the cloud off, such a name is one like any other.").but_simulator("404 `model 'x:cloud' not found`", "It knows no clouds, as 0.17.4 with the cloud off."),
+        ).but_0_17_4("404 `model 'x:cloud' not found`", "With the cloud off, such a name is one like any other."),
         Case::new(
             "`:local` behind the name of a model that is there",
             |host| Box::pin(say(host, "llama3.2:3b:local", json!({"stream": false}))),
             "a text, done stop",
-        ).but_0_17_4("400 `model is required`", "It does not know the suffix.").but_simulator("404 `model 'llama3.2:3b:local' not found`", "It does not know the suffix."),
+        ).but_0_17_4("400 `model is required`", "It does not know the suffix."),
         Case::new(
             "GET /api/chat",
             |host| Box::pin(send(host, Method::GET, "/api/chat", ("accept", "*/*"))),
@@ -186,7 +186,7 @@ pub fn cases() -> Vec<Case> {
                 ))
             },
             "403, empty body",
-        ).but_simulator("200", "It does not look at it."),
+        ),
         Case::new(
             "a foreign `Origin`",
             |host| {
@@ -194,6 +194,6 @@ pub fn cases() -> Vec<Case> {
                 Box::pin(send(host, Method::GET, "/api/tags", origin))
             },
             "403, empty body",
-        ).but_simulator("200", "It does not look at it."),
+        ),
     ]
 }

@@ -147,10 +147,10 @@ async fn leave_the_queue(host: Host) -> Outcome {
 }
 
 /// What runs the model dies while it answers; then it is asked again.
-async fn killed(mut host: Host) -> Outcome {
+async fn killed(host: Host) -> Outcome {
     host.chat(short(MODEL)).await;
     let at_work = Begun::new(&host, endless(MODEL)).await;
-    host.real().kill_runners();
+    host.kill_runners().await;
     let broken = at_work.whole().await;
     let broken = broken.chunks.last().map(|last| last["error"].clone());
     let after = host.chat(short(MODEL)).await;
@@ -162,15 +162,15 @@ async fn killed(mut host: Host) -> Outcome {
 }
 
 /// Whether a model is loaded anew for a request that differs from the one before in this.
-async fn reloaded(mut host: Host, more: Value) -> Outcome {
+async fn reloaded(host: Host, more: Value) -> Outcome {
     host.chat(short(MODEL)).await;
-    let before = host.real().runners();
+    let before = host.loads().await;
     let mut body = short(MODEL);
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
     }
     host.chat(body).await;
-    let after = host.real().runners();
+    let after = host.loads().await;
     Outcome::fact(if before == after {
         "not loaded anew"
     } else {
@@ -201,7 +201,6 @@ pub fn cases() -> Vec<Case> {
         queue: 1,
         loaded: 1,
     };
-    let no_runner = "It has no runner that could be looked at or killed.";
     vec![
         Case::new(
             "four requests, one slot",
@@ -227,13 +226,13 @@ pub fn cases() -> Vec<Case> {
             "five requests that need another model, queue of one",
             |host| Box::pin(five_more(host, OTHER)),
             "503 `server busy, please try again.  maximum pending requests exceeded`",
-        ).but_simulator("all are answered", "Its models need no loading.")
+        )
         .with(one),
         Case::new(
             "a request for the loaded model, behind one for another",
             |host| Box::pin(overtaken(host)),
             "it overtakes",
-        ).but_simulator("it waits for the other", "Its models need no loading, so the other waits for nothing.")
+        )
         .with(Limits {
             loaded: 1,
             ..Limits::default()
@@ -242,7 +241,8 @@ pub fn cases() -> Vec<Case> {
             "a client leaves in the middle of its answer",
             |host| Box::pin(leave_mid_stream(host)),
             "its slot is free at once, or else lost",
-        ).but_simulator("its slot is free at once", LOST),
+        )
+        .but_simulators("its slot is free at once", LOST),
         Case::new(
             "a client leaves the queue",
             |host| Box::pin(leave_the_queue(host)),
@@ -252,8 +252,7 @@ pub fn cases() -> Vec<Case> {
             "the runner is killed in the middle of an answer",
             |host| Box::pin(killed(host)),
             "200, then error \"an error was encountered while running the model: unexpected EOF\"; the next request: \"Hello, this mode\", done length",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "another `num_ctx`",
             |host| {
@@ -263,8 +262,7 @@ pub fn cases() -> Vec<Case> {
                 ))
             },
             "loaded anew",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "another `shift`",
             |host| Box::pin(reloaded(host, json!({"shift": false}))),
@@ -273,8 +271,7 @@ pub fn cases() -> Vec<Case> {
         .but_0_17_4(
             "not loaded anew",
             "`shift` is none of the runner's options before 0.30.",
-        )
-        .not_simulator(no_runner),
+        ),
         Case::new(
             "another `temperature`",
             |host| {
@@ -282,7 +279,6 @@ pub fn cases() -> Vec<Case> {
                 Box::pin(reloaded(host, json!({"options": options})))
             },
             "not loaded anew",
-        )
-        .not_simulator(no_runner),
+        ),
     ]
 }

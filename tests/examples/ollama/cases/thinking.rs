@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NO_MODEL, NO_SCRIPTS, weather};
+use super::weather;
 use crate::case::Case;
 use crate::host::Host;
 use crate::outcome::Outcome;
@@ -82,78 +82,85 @@ pub fn cases() -> Vec<Case> {
             "a model that thinks, `think` not set",
             |host| Box::pin(play(host, THINKER, "Add 2 and 2", json!({}))),
             "thinking \"Two and two.\", \"The answer is 4.\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a model that thinks, `think: false`",
             |host| Box::pin(play(host, THINKER, "Add 2 and 2", json!({"think": false}))),
             "\"The answer is 4.\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a model that thinks all the same, `think: false`",
-            |host| Box::pin(play(host, THINKER, "<|s:plain|>", json!({"think": false}))),
+            |host| Box::pin(play(host, THINKER, "@s:plain@", json!({"think": false}))),
             "\"<think>Two and two.</think>The answer is 4.\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "thinking that does not end",
-            |host| Box::pin(play(host, THINKER, "<|s:unclosed|>", json!({}))),
+            |host| Box::pin(play(host, THINKER, "@s:unclosed@", json!({}))),
             "thinking \"Two and two is\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a model without the capability that thinks in its text",
-            |host| Box::pin(play(host, "llama3.2:3b", "<|s:think-inline|>", json!({}))),
+            |host| Box::pin(play(host, "llama3.2:3b", "@s:think-inline@", json!({}))),
             "\"<think>It is a sum.</think>The answer is 4.\", done stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "`think: \"high\"`, for a model that thinks or not",
             |host| Box::pin(play(host, THINKER, "Add 2 and 2", json!({"think": "high"}))),
             "thinking \"Two and two.\", \"The answer is 4.\", done stop",
-        ).but_0_17_4("400 `think value \"high\" is not supported for this model`", "Levels are for models that have levels.").not_simulator(NO_MODEL),
-        Case::new("noise, held to a schema", |host| Box::pin(held(host)), "a value of the schema").not_simulator(NO_MODEL),
+        )
+        .but_0_17_4(
+            "400 `think value \"high\" is not supported for this model`",
+            "Levels are for models that have levels.",
+        ),
+        Case::new(
+            "noise, held to a schema",
+            |host| Box::pin(held(host)),
+            "a value of the schema",
+        ),
         Case::new(
             "a whole tool loop by a schema, for a model without tools",
             |host| Box::pin(structured_loop(host)),
             "\"get_weather\" {\"city\":\"Paris\"}; then \"final\" \"It is 22 degrees in Paris.\"",
-        )
-        .not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a schema, and a script that fits it",
             |host| {
                 let more = json!({"format": action_schema(), "think": false});
-                Box::pin(play(host, "llama3.2:3b", "<|s:action|>", more))
+                Box::pin(play(host, "llama3.2:3b", "@s:action@", more))
             },
             "\"{\\\"action\\\": \\\"get_weather\\\", \\\"arguments\\\": {\\\"city\\\": \\\"Paris\\\"}, \\\"answer\\\": \\\"\\\"}\", done stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a schema and tools together",
             |host| {
                 let more = json!({"format": action_schema(), "tools": weather()});
-                Box::pin(play(host, "llama3.2:3b", "<|s:action|>", more))
+                Box::pin(play(host, "llama3.2:3b", "@s:action@", more))
             },
             "call get_weather {\"action\":\"get_weather\",\"answer\":\"\",\"arguments\":{\"city\":\"Paris\"}} (id call_+8), done stop",
-        ).not_simulator(NO_SCRIPTS),
+        ),
         Case::new(
             "a schema, `think` not set: a model that thinks first",
             |host| {
                 let more = json!({"format": answer_schema(), "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:think-json|>", more))
+                Box::pin(play(host, THINKER, "@s:think-json@", more))
             },
             "thinking \"Two and two.\", \"{\\\"answer\\\": 4}\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a schema, `think` not set: a model that does not think",
             |host| {
                 let more = json!({"format": answer_schema(), "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:direct|>", more))
+                Box::pin(play(host, THINKER, "@s:direct@", more))
             },
             "\"The answer is 4.\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
         Case::new(
             "a schema, `think: false`: the same model",
             |host| {
                 let more = json!({"format": answer_schema(), "think": false, "options": {"num_predict": 40}});
-                Box::pin(play(host, THINKER, "<|s:json|>", more))
+                Box::pin(play(host, THINKER, "@s:json@", more))
             },
             "\"{\\\"answer\\\": 4}\", done stop",
-        ).not_simulator(NO_MODEL),
+        ),
     ]
 }
