@@ -115,10 +115,10 @@ async fn many_lines_in_a_packet() {
     packet.push_str(
         "{\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":7,\"eval_count\":2}\n",
     );
-    let mut expected: Vec<_> = words.iter().map(|word| text(word)).collect();
-    expected.push(done(&words.concat()));
+    let whole = words.concat();
     let fake = Fake::always(vec![ok(), chunk(packet.as_bytes()), end()]).await;
-    assert_eq!(all(&fake.ollama(), ask()).await, expected);
+    let events = all(&fake.ollama(), ask()).await;
+    assert_eq!(events, [text(&whole), done(&whole)]);
 }
 
 #[tokio::test]
