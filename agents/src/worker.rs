@@ -16,6 +16,7 @@ mod cancels;
 mod chunks;
 mod circuit;
 mod presence;
+mod spans;
 
 use cancels::Cancels;
 use circuit::Circuit;

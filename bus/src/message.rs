@@ -13,7 +13,7 @@ use swarm_protocol::trace::TraceParent;
 
 use crate::read::Kind;
 
-/// A message to publish. It always carries a `traceparent`.
+/// A message to publish. It carries a `traceparent`, but for [`Outgoing::untraced`].
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     pub(crate) subject: String,
@@ -23,12 +23,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A message of `payload` as a new span of `trace`.
+    /// A message of `payload`, caused by the span `trace`.
     pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>, trace: TraceParent) -> Self {
+        Self::untraced(subject, payload).header(headers::TRACEPARENT, trace)
+    }
+
+    /// A message of `payload` without a trace, passed on from somebody who had none: a submission, whose run makes its own.
+    pub fn untraced(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
         Self {
             subject: subject.into(),
             payload: payload.into(),
-            headers: vec![(headers::TRACEPARENT, trace.child().to_string())],
+            headers: Vec::new(),
         }
     }
 

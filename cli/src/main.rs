@@ -46,13 +46,15 @@ fn main() -> ExitCode {
     logging::start(&global, default_level(&command));
     // A process waits for the network and hardly computes: with a second thread the two would mostly wake each other. More
     // cores are used by more processes.
-    match Builder::new_current_thread().enable_all().build() {
+    let code = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(swarm(global, command)),
         Err(error) => {
             tracing::error!(%error, "the runtime cannot be started");
             ExitCode::from(FAILED)
         }
-    }
+    };
+    swarm_telemetry::stop();
+    code
 }
 
 async fn swarm(global: Global, command: Command) -> ExitCode {

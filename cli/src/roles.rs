@@ -14,6 +14,7 @@ use swarm_model::Ollama;
 use swarm_protocol::error::chain;
 use swarm_protocol::submission::Budget;
 use swarm_protocol::{AgentName, InstanceId};
+use swarm_telemetry::Process;
 use swarm_tools::{Toolset, builtin};
 
 use crate::args::{Global, RoleArgs};
@@ -52,6 +53,11 @@ pub(crate) async fn coordinator(
         topology: topology_settings(config),
         drain: config.runs.drain.0.min(Duration::from_secs(5)),
     };
+    swarm_telemetry::start(&Process {
+        role: "coordinator",
+        instance: &instance,
+        host: &host_name(),
+    });
     let coordinator = Coordinator::start(bus, options).await?;
     health.ready_when(coordinator.readiness());
     tracing::info!(
@@ -96,6 +102,11 @@ pub(crate) async fn agent(
         attempt_deadline: config.runs.deadlines.attempt.0,
         work_ack_wait: config.nats.work_ack_wait.0,
     };
+    swarm_telemetry::start(&Process {
+        role: "agent",
+        instance: &instance,
+        host: &options.host,
+    });
     let worker = Worker::new(bus, Arc::new(ollama), options);
     health.ready_when(worker.readiness());
     tracing::info!(agent = name, %instance, "the agent is ready");

@@ -70,7 +70,8 @@ impl Client {
         submission: &Submission,
         target: Option<&AgentName>,
     ) -> Result<(), ClientError> {
-        let message = Outgoing::json(subjects::submit(target), submission, TraceParent::root())
+        let trace = TraceParent::of_run(run, None);
+        let message = Outgoing::json(subjects::submit(target), submission, trace)
             .map_err(|error| ClientError::Garbled(error.to_string()))?
             .header(headers::RUN_ID, run);
         let stored = self.bus.store(message).await;

@@ -33,8 +33,8 @@ impl Shared {
         &self,
         state: &State,
         event: &Event,
-        trace: TraceParent,
     ) -> Result<(), TransitionError> {
+        let trace = state.trace();
         for (k, effect) in event.effects.iter().enumerate() {
             match effect {
                 Effect::Dispatch { task, attempt } => {

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::Shared;
 use crate::runs::{NEWER_PAUSE, Outcome, TransitionError, cause_of};
+use crate::spans;
 
 /// Why an entry leads to no decision.
 enum Undecided {
@@ -123,13 +124,16 @@ impl Shared {
         };
         let position = delivery.position();
         let cause = cause_of(&position.stream, position.seq);
-        let trace = delivery.trace();
         let input = Input::TaskEnded {
             task: &entry.task,
             attempt: entry.attempt,
             answer,
         };
-        match self.transition(entry.run, input, &cause, trace).await? {
+        let outcome = self.transition(entry.run, input, &cause).await?;
+        if let Outcome::Applied(state) | Outcome::Ignored(Some(state)) = &outcome {
+            spans::of_attempt(state, entry);
+        }
+        match outcome {
             Outcome::Applied(_) => {}
             // Its worker went on while the run was deleted: what it wrote goes too.
             Outcome::Ignored(Some(state)) if state.is_deleted() => {
@@ -142,7 +146,7 @@ impl Shared {
                 }
             }
             Outcome::Ignored(_) => {
-                let repeated = self.repeat_effects(entry.run, &cause, trace).await?;
+                let repeated = self.repeat_effects(entry.run, &cause).await?;
                 tracing::debug!(repeated, "an end that was known");
             }
         }

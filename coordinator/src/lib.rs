@@ -5,7 +5,7 @@
 //!
 //! Any number of coordinators may run side by side: a CAS on the run's log makes one of them right, no leader does.
 //!
-//! Reading order: [`Coordinator`], then `log`, `runs` (transitions), `effects`, `submissions`, `journals`, `index`,
+//! Reading order: [`Coordinator`], then `log`, `runs` (transitions), `effects`, `submissions`, `journals`, `spans`, `index`,
 //! `admission`, `endpoints`.
 
 use std::sync::Arc;
@@ -32,6 +32,7 @@ mod index;
 mod journals;
 mod log;
 mod runs;
+mod spans;
 mod store;
 mod story;
 mod submissions;

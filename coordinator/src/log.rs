@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use swarm_bus::{Kind, StoredMessage};
 use swarm_protocol::event::{Cause, Event};
-use swarm_protocol::trace::TraceParent;
 use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{RunId, subjects};
 use swarm_workflow::{FoldError, State, fold, replay};
 
 use crate::Shared;
 use crate::runs::TransitionError;
+use crate::spans;
 
 /// A run as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -71,13 +71,14 @@ impl Shared {
         &self,
         run: RunId,
         cause: &Cause,
-        trace: TraceParent,
     ) -> Result<bool, TransitionError> {
         let mut state: Option<State> = None;
         for event in self.read_log(run).await?.events {
             let folded = fold(state.take(), &event).map_err(|error| unfoldable(run, &error))?;
             if event.cause == *cause {
-                self.publish_effects(&folded, &event, trace).await?;
+                // Whoever appended it may have died before the span was exported, too.
+                spans::of_run(&folded);
+                self.publish_effects(&folded, &event).await?;
                 return Ok(true);
             }
             state = Some(folded);

@@ -9,13 +9,13 @@ use swarm_bus::{Outgoing, PublishError, ReadError, topology};
 use swarm_protocol::error::chain;
 use swarm_protocol::event::{Body, Cause, Event};
 use swarm_protocol::metrics as names;
-use swarm_protocol::trace::TraceParent;
 use swarm_protocol::version::Unread;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
 use swarm_workflow::{Context, Decision, Input, State, decide, fold};
 
 use crate::Shared;
 use crate::log::Known;
+use crate::spans;
 
 /// Runs whose state is kept in memory; others are read when they are needed.
 const CACHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -175,9 +175,8 @@ impl Shared {
         run: RunId,
         input: Input<'_>,
         cause: &Cause,
-        trace: TraceParent,
     ) -> Result<Outcome, TransitionError> {
-        let outcome = self.try_transition(run, input, cause, trace).await;
+        let outcome = self.try_transition(run, input, cause).await;
         if let Err(TransitionError::Log { run, .. }) = &outcome {
             self.index.set_aside(*run);
         }
@@ -189,7 +188,6 @@ impl Shared {
         run: RunId,
         input: Input<'_>,
         cause: &Cause,
-        trace: TraceParent,
     ) -> Result<Outcome, TransitionError> {
         let slot = self.runs.slot(run);
         let mut known = slot.lock().await;
@@ -224,7 +222,7 @@ impl Shared {
                     continue;
                 }
             };
-            match self.append(Known { state, seq }, &event, trace).await {
+            match self.append(Known { state, seq }, &event).await {
                 Ok((state, seq)) => {
                     if state.phase.is_terminal() {
                         self.runs.forget(run);
@@ -236,7 +234,7 @@ impl Shared {
                     }
                     // Others may decide about this run while the effects wait for a stream that is full.
                     drop(known);
-                    self.publish_effects(&state, &event, trace).await?;
+                    self.publish_effects(&state, &event).await?;
                     return Ok(Outcome::Applied(state));
                 }
                 Err(TransitionError::Publish(PublishError::Refused(_))) => {
@@ -260,7 +258,6 @@ impl Shared {
         &self,
         last: Known,
         event: &Event,
-        trace: TraceParent,
     ) -> Result<(Arc<State>, u64), TransitionError> {
         let aside = |detail: String| TransitionError::Log {
             run: event.run,
@@ -273,7 +270,7 @@ impl Shared {
         let header = summary
             .to_header()
             .map_err(|error| aside(error.to_string()))?;
-        let message = Outgoing::json(&subject, event, trace)
+        let message = Outgoing::json(&subject, event, state.trace())
             .map_err(|error| aside(error.to_string()))?
             .header(headers::SUMMARY, header)
             .expect_last(&subject, last.seq);
@@ -285,6 +282,7 @@ impl Shared {
         let stored = self.bus.store_patiently(message).await?;
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         measure(&state);
+        spans::of_run(&state);
         self.index.put(stored.seq, summary);
         self.admit();
         Ok((Arc::new(state), stored.seq))

@@ -91,7 +91,7 @@ async fn take(shared: &Arc<Shared>, delivery: Delivery, identity: Identity, trac
     let run = identity.run;
     let position = delivery.position();
     let cause = submission_cause(position.seq);
-    let submit = read(&delivery, identity.problem, position.stored_at);
+    let submit = read(&delivery, run, identity.problem, position.stored_at);
     if let Err(error) = shared.learn_strangers(&submit).await {
         tracing::warn!(
             error = chain(&error),
@@ -101,13 +101,13 @@ async fn take(shared: &Arc<Shared>, delivery: Delivery, identity: Identity, trac
     }
     let team = shared.roster.team();
     let outcome = shared
-        .transition(run, Input::Submit(&submit, &team), &cause, trace)
+        .transition(run, Input::Submit(&submit, &team), &cause)
         .await;
     let settled = match outcome {
         Ok(Outcome::Applied(_)) => Ok(Repeated::Done),
         Ok(Outcome::Ignored(state)) => {
             shared
-                .repeated(run, state.as_deref(), &submit, &cause, trace)
+                .repeated(run, state.as_deref(), &submit, &cause)
                 .await
         }
         Err(error) => Err(error),
@@ -138,7 +138,12 @@ async fn take(shared: &Arc<Shared>, delivery: Delivery, identity: Identity, trac
     }
 }
 
-fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -> Submit {
+fn read(
+    delivery: &Delivery,
+    run: RunId,
+    problem: Option<ErrorBody>,
+    stored_at: Timestamp,
+) -> Submit {
     let payload = delivery.payload();
     let target = subjects::submit_target(delivery.subject())
         .flatten()
@@ -163,6 +168,7 @@ fn read(delivery: &Delivery, problem: Option<ErrorBody>, stored_at: Timestamp) -
         // A clock that is ahead of this one must not make a run end before it began.
         submitted_at: stored_at.min(Timestamp::now()),
         reply,
+        traceparent: TraceParent::of_submitter(run, delivery.header(headers::TRACEPARENT)),
     }
 }
 
@@ -259,7 +265,6 @@ impl Shared {
         state: Option<&State>,
         submit: &Submit,
         cause: &Cause,
-        trace: TraceParent,
     ) -> Result<Repeated, TransitionError> {
         let Some(state) = state else {
             return Ok(Repeated::Done);
@@ -270,7 +275,7 @@ impl Shared {
         if state.content_sha256() != submit.content_sha256 {
             return Ok(Repeated::Conflict(conflict(run)));
         }
-        let is_redelivery = self.repeat_effects(run, cause, trace).await?;
+        let is_redelivery = self.repeat_effects(run, cause).await?;
         Ok(match &submit.reply {
             Some(inbox) if !is_redelivery => Repeated::Join(inbox.clone()),
             _ => Repeated::Done,

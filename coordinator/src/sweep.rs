@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::error::chain;
-use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{RunId, Timestamp};
 use tracing::Instrument as _;
 
@@ -71,8 +70,7 @@ impl Shared {
             return Ok(());
         };
         if event.n == state.n {
-            self.publish_effects(&state, &event, TraceParent::root())
-                .await?;
+            self.publish_effects(&state, &event).await?;
         }
         Ok(())
     }

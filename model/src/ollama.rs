@@ -133,7 +133,7 @@ impl Ollama {
                     }
                     shared
                         .slots
-                        .change(|pool, now| pool.learn(index, told, now));
+                        .change(|pool, now| pool.hosts.learn(index, told, now));
                 }
                 Err(error) => {
                     silent.push(url);

@@ -9,6 +9,7 @@ use crate::ids::{InstanceId, RunId, TaskId};
 use crate::submission::{Budget, Submission};
 use crate::summary::RunState;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use crate::version::Version;
 
 /// What made a coordinator decide.
@@ -130,6 +131,9 @@ pub struct Accepted {
     /// Where the answer of the `ask` that submitted it goes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reply: Option<String>,
+    /// The span of whoever submitted it, when that one had a trace: the run's spans are in the same one, beneath it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// Data of `rejected`: a RESULT, and the hash that tells the submission from another.
@@ -142,6 +146,9 @@ pub struct Rejected {
     pub content_sha256: String,
     /// The first characters of the payload, when it is text.
     pub task: String,
+    /// The span of whoever submitted it, when that one had a trace.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<TraceParent>,
 }
 
 /// Data of `step_completed` and `step_failed`.

@@ -181,6 +181,12 @@ impl RunId {
         Self(Uuid::new_v4())
     }
 
+    /// The id as a number.
+    #[must_use]
+    pub fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+
     /// The first eight characters, enough for a person.
     #[must_use]
     pub fn short(&self) -> String {

@@ -111,6 +111,7 @@ fn events() {
     let accepted = json!({
         "submission": { "task": "Why?" }, "target": "research_agent", "content_sha256": "00ff", "submitted_at": AT,
         "deadline": AT, "definition": definition(), "reply": "_INBOX.x",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     });
     let dispatch = json!([{ "kind": "dispatch", "task": "research_agent", "attempt": 1 }]);
     same::<Event>(event("accepted", &accepted, &dispatch));
@@ -127,6 +128,7 @@ fn events() {
     let mut rejected = result();
     rejected["content_sha256"] = json!("00ff");
     rejected["task"] = json!("Why?");
+    rejected["traceparent"] = accepted["traceparent"].clone();
     same::<Event>(event("rejected", &rejected, &reply));
 }
 

@@ -6,6 +6,7 @@
 pub mod home;
 pub mod nats_cli;
 pub mod ollama;
+pub mod otlp;
 pub mod process;
 pub mod reference;
 pub mod server;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use home::Home;
+pub use otlp::Collector;
 pub use process::Process;
 pub use server::Server;
 pub use sim::Sim;

@@ -51,6 +51,19 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The failure in a word, as traces name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTool => "unknown_tool",
+            Self::BadArguments => "bad_arguments",
+            Self::Refused => "refused",
+            Self::Panicked => "panicked",
+            Self::Deadline => "deadline",
+            Self::Canceled => "canceled",
+        }
+    }
+
     /// Whether the model wrote a call that could not be run.
     #[must_use]
     pub fn is_of_the_model(self) -> bool {

@@ -5,6 +5,7 @@ use swarm_protocol::event::{
     Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
 };
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
     Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission,
     TaskId, Timestamp, Version,
@@ -42,6 +43,8 @@ pub struct Submit {
     pub submitted_at: Timestamp,
     /// Where the answer of its `ask` goes.
     pub reply: Option<String>,
+    /// The span of whoever submitted it, when that one had a trace.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// What happened to a run.
@@ -124,6 +127,7 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         deadline,
         definition,
         reply: submit.reply.clone(),
+        traceparent: submit.traceparent,
     };
     event(1, context, Body::Accepted(Box::new(accepted)), effects)
 }
@@ -134,6 +138,7 @@ fn reject(submit: &Submit, reason: ErrorBody, context: Context) -> Event {
         result,
         content_sha256: submit.content_sha256.clone(),
         task: submit.excerpt.chars().take(SUMMARY_TASK_CHARS).collect(),
+        traceparent: submit.traceparent,
     };
     let effects = reply_effect(submit.reply.as_ref());
     event(1, context, Body::Rejected(Box::new(rejected)), effects)

@@ -6,6 +6,7 @@ use swarm_protocol::event::{
 };
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::summary::{Stored, Summary};
+use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{AgentName, Answer, RunId, RunResult, RunState, TaskId, Timestamp};
 
 /// A run as its log tells it.
@@ -51,6 +52,8 @@ pub struct Task {
     pub id: TaskId,
     /// Where it is.
     pub progress: Progress,
+    /// When its last attempt was dispatched.
+    pub dispatched_at: Option<Timestamp>,
 }
 
 /// Where a task is.
@@ -120,6 +123,22 @@ impl State {
         }
     }
 
+    /// The span of whoever submitted it, when that one had a trace.
+    #[must_use]
+    pub fn submitter(&self) -> Option<TraceParent> {
+        match &self.origin {
+            Origin::Accepted(accepted) => accepted.traceparent,
+            Origin::Rejected(rejected) => rejected.traceparent,
+            Origin::Deleted(_) => None,
+        }
+    }
+
+    /// The span that the run is.
+    #[must_use]
+    pub fn trace(&self) -> TraceParent {
+        TraceParent::of_run(self.run, self.submitter())
+    }
+
     /// The steps, none when it was rejected.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
@@ -135,6 +154,13 @@ impl State {
             Origin::Rejected(rejected) => &rejected.content_sha256,
             Origin::Deleted(deleted) => &deleted.content_sha256,
         }
+    }
+
+    /// When the last attempt at a task was dispatched.
+    #[must_use]
+    pub fn dispatched_at(&self, task: &TaskId) -> Option<Timestamp> {
+        let found = self.tasks.iter().find(|t| t.id == *task);
+        found.and_then(|task| task.dispatched_at)
     }
 
     /// The progress of a task.
@@ -245,15 +271,16 @@ impl State {
         }
     }
 
-    fn note_dispatches(&mut self, effects: &[Effect]) -> Result<(), FoldError> {
-        for effect in effects {
+    fn note_dispatches(&mut self, event: &Event) -> Result<(), FoldError> {
+        for effect in &event.effects {
             let Effect::Dispatch { task, attempt } = effect else {
                 continue;
             };
             let found = self.tasks.iter_mut().find(|t| t.id == *task);
             match found {
                 Some(found) if found.progress == Progress::Waiting => {
-                    found.progress = Progress::Live { attempt: *attempt }
+                    found.progress = Progress::Live { attempt: *attempt };
+                    found.dispatched_at = Some(event.at);
                 }
                 _ => return Err(FoldError::Task(task.clone())),
             }
@@ -317,7 +344,7 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
             state.result = Some((**result).clone());
         }
     }
-    state.note_dispatches(&event.effects)?;
+    state.note_dispatches(event)?;
     state.n = event.n;
     state.at = event.at;
     state.last = (event.cause.clone(), event.effects.clone());
@@ -376,6 +403,7 @@ fn begin(event: &Event) -> Result<State, FoldError> {
             .map(|step| Task {
                 id: step.id.clone(),
                 progress: Progress::Waiting,
+                dispatched_at: None,
             })
             .collect(),
         cancel_reason: None,
@@ -386,7 +414,7 @@ fn begin(event: &Event) -> Result<State, FoldError> {
             _ => None,
         },
     };
-    state.note_dispatches(&event.effects)?;
+    state.note_dispatches(event)?;
     if state.live().next().is_some() {
         state.phase = RunState::Working;
     }

@@ -67,6 +67,7 @@ pub(crate) fn submit(submission: Submission) -> Submit {
         content_sha256: "h".into(),
         submitted_at: Timestamp::from_millis(0),
         reply: Some("_INBOX.x".into()),
+        traceparent: None,
     }
 }
 

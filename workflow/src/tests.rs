@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use swarm_protocol::event::{Body, Cause, Effect, Event};
+use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Aggregate, AnswerStatus, RunState, Submission, TaskId};
 
 use crate::test_support::{answer, context, message, names, submit, team};
@@ -79,6 +80,31 @@ impl Driver {
 }
 
 const AGENTS: [&str; 3] = ["research_agent", "creative_agent", "critical_agent"];
+
+#[test]
+fn a_run_is_a_span_beneath_its_submitter_and_knows_when_it_dispatched() {
+    let submitter: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        .parse()
+        .unwrap();
+    let mut submit = submit(Submission::of_task("t"));
+    submit.traceparent = Some(submitter);
+    let mut run = Driver::default();
+    run.input(Input::Submit(&submit, &team()), message(1));
+    for agent in AGENTS {
+        run.end(agent, AnswerStatus::Completed);
+    }
+    let state = run.state.unwrap();
+    assert_eq!(state.submitter(), Some(submitter));
+    assert_eq!(
+        state.trace(),
+        TraceParent::of_run(state.run, Some(submitter))
+    );
+    let dispatched = |task: &str| state.dispatched_at(&task.parse().unwrap());
+    assert_eq!(
+        [AGENTS[0], "aggregate", "nobody"].map(dispatched),
+        [Some(run.log[0].at), Some(run.log.last().unwrap().at), None]
+    );
+}
 
 #[test]
 fn three_agents_and_a_summary() {

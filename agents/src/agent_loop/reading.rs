@@ -233,7 +233,7 @@ fn with_ids(turn: u32, calls: Vec<(Option<String>, String, Value)>) -> Vec<ToolC
     let calls = calls.into_iter().enumerate();
     calls
         .map(|(n, (id, name, input))| {
-            let own = || format!("call_{turn}_{}", n + 1);
+            let own = || format!("call_t{turn}_{}", n + 1);
             // Ids of the host are unique in a turn at best.
             let id = id
                 .filter(|id| !id.is_empty())

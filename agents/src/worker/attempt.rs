@@ -333,6 +333,15 @@ impl<'a> Attempt<'a> {
         ErrorBody::new(Code::Deadline, message)
     }
 
+    /// What the spans of this delivery are beneath.
+    fn spans(&self) -> swarm_telemetry::Attempt<'_> {
+        swarm_telemetry::Attempt {
+            trace: self.delivery.trace(),
+            work: &self.work,
+            delivery: self.claim.delivery,
+        }
+    }
+
     /// An attempt that finds no model host goes back into the queue, until it has done so too often.
     fn may_wait(&self) -> bool {
         self.delivery.position().delivery <= MOST_WAITS

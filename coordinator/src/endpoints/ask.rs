@@ -24,7 +24,10 @@ pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
     let trace = call.request.trace();
     let run_header = call.request.header(headers::RUN_ID).map(str::to_owned);
     let message_id = call.request.header(headers::MESSAGE_ID).map(str::to_owned);
-    let mut submission = Outgoing::new(subject, call.request.payload().clone(), trace);
+    let mut submission = Outgoing::untraced(subject, call.request.payload().clone());
+    if let Some(submitter) = call.request.header(headers::TRACEPARENT) {
+        submission = submission.header(headers::TRACEPARENT, submitter);
+    }
     if let Some(inbox) = &inbox {
         submission = submission.header(headers::REPLY_TO, inbox);
     }

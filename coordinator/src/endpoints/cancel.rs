@@ -28,7 +28,7 @@ async fn cancel(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
         reason: request.reason,
     };
     let outcome = shared
-        .transition(run, input, &cause, call.request.trace())
+        .transition(run, input, &cause)
         .instrument(tracing::error_span!("cancel", %run))
         .await;
     match outcome.map_err(|error| error.to_body())? {

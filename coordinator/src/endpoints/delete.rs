@@ -38,7 +38,7 @@ async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> 
         endpoint: "delete".to_owned(),
     };
     let outcome = shared
-        .transition(run, Input::Delete, &cause, call.request.trace())
+        .transition(run, Input::Delete, &cause)
         .instrument(tracing::error_span!("delete", %run))
         .await;
     match outcome.map_err(|error| error.to_body())? {

@@ -162,7 +162,7 @@ impl Shared {
                 let error = ChatError::FirstToken { after };
                 let (trouble, jitter) = (error.to_string(), fastrand::f64());
                 self.slots
-                    .change(|pool, now| pool.failed(index, trouble, jitter, now));
+                    .change(|pool, now| pool.hosts.failed(index, trouble, jitter, now));
                 Err(error.into())
             }
         }
@@ -172,7 +172,7 @@ impl Shared {
     /// under another name, or refuses it when the cloud is off.
     async fn vet(&self, lease: &Lease, model: &str, name: &str) -> Result<Abilities, Failure> {
         let index = lease.host();
-        let digest = self.slots.read(|pool, _| pool.standing(index, name));
+        let digest = self.slots.read(|pool, _| pool.hosts.standing(index, name));
         let Some(Standing::Local(digest)) = digest else {
             return Err(Failure::Elsewhere);
         };

@@ -12,14 +12,15 @@ use crate::error::ChatError;
 /// Longest line that is read. Answers of tools that quote whole files reach several MiB.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
-/// Collects bytes until they are lines.
+/// Cuts chunks of bytes into lines.
 ///
 /// Lines are cut at the byte, never at a character, so a chunk may end anywhere.
 #[derive(Debug)]
 pub struct Lines {
-    buffer: BytesMut,
-    /// So many bytes of the buffer are known to hold no line end; a long line is not searched twice.
-    searched: usize,
+    /// The beginning of a line whose end has not come: it holds no line end.
+    begun: BytesMut,
+    /// What has come behind it.
+    chunk: Bytes,
     max: usize,
 }
 
@@ -32,15 +33,19 @@ impl Default for Lines {
 impl Lines {
     fn up_to(max: usize) -> Self {
         Self {
-            buffer: BytesMut::new(),
-            searched: 0,
+            begun: BytesMut::new(),
+            chunk: Bytes::new(),
             max,
         }
     }
 
     /// Takes the next bytes of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.chunk.is_empty() {
+            self.chunk = bytes;
+        } else {
+            self.chunk = [std::mem::take(&mut self.chunk), bytes].concat().into();
+        }
     }
 
     /// The next complete line that is not blank, without its line end.
@@ -48,9 +53,13 @@ impl Lines {
     /// # Errors
     /// [`ChatError::BadFrame`] for a line over the limit, also before its end has come.
     pub fn next(&mut self) -> Result<Option<Bytes>, ChatError> {
-        while let Some(end) = self.line_end() {
-            let line = self.buffer.split_to(end + 1).freeze().slice(..end);
-            self.searched = 0;
+        while let Some(end) = memchr::memchr(b'\n', &self.chunk) {
+            let mut line = self.chunk.split_to(end + 1);
+            line.truncate(end);
+            if !self.begun.is_empty() {
+                self.begun.extend_from_slice(&line);
+                line = self.begun.split().freeze();
+            }
             if line.len() > self.max {
                 return Err(self.too_long());
             }
@@ -58,8 +67,9 @@ impl Lines {
                 return Ok(Some(line));
             }
         }
-        self.searched = self.buffer.len();
-        if self.searched > self.max {
+        let unended = std::mem::take(&mut self.chunk);
+        self.begun.extend_from_slice(&unended);
+        if self.begun.len() > self.max {
             return Err(self.too_long());
         }
         Ok(None)
@@ -67,15 +77,10 @@ impl Lines {
 
     /// What is left when the stream has ended: a last line that has no line end.
     pub fn rest(&mut self) -> Option<Bytes> {
-        self.searched = 0;
-        let line = self.buffer.split().freeze();
+        self.begun.extend_from_slice(&self.chunk);
+        self.chunk.clear();
+        let line = self.begun.split().freeze();
         (!line.trim_ascii().is_empty()).then_some(line)
-    }
-
-    fn line_end(&self) -> Option<usize> {
-        let unsearched = self.buffer.get(self.searched..)?;
-        let found = unsearched.iter().position(|byte| *byte == b'\n')?;
-        Some(self.searched + found)
     }
 
     fn too_long(&self) -> ChatError {
@@ -191,7 +196,7 @@ mod tests {
     fn lines_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         let (mut lines, mut found) = (Lines::default(), Vec::new());
         for chunk in chunks {
-            lines.push(chunk);
+            lines.push(Bytes::copy_from_slice(chunk));
             while let Some(line) = lines.next().unwrap() {
                 found.push(line);
             }
@@ -232,7 +237,7 @@ mod tests {
         });
         let after = |bytes: &[u8]| {
             let mut lines = Lines::up_to(4);
-            lines.push(bytes);
+            lines.push(Bytes::copy_from_slice(bytes));
             lines.next()
         };
         assert_eq!(after(b"1234\n5"), Ok(Some(Bytes::from_static(b"1234"))));

@@ -135,7 +135,7 @@ impl Reply {
                 None => None,
             };
             match chunk {
-                Some(Ok(bytes)) => self.lines.push(&bytes),
+                Some(Ok(bytes)) => self.lines.push(bytes),
                 Some(Err(error)) => {
                     self.lose(&error);
                     return Err(error);
@@ -258,7 +258,8 @@ mod tests {
             message: "y".into(),
         };
         let events = read(&[(Duration::ZERO, broken)]).await;
-        assert_eq!(events, [text(), text(), Err(error)]);
+        // What came together is one piece.
+        assert_eq!(events, [Ok(ChatEvent::Text("xx".into())), Err(error)]);
     }
 
     #[tokio::test(start_paused = true)]

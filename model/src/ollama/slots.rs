@@ -1,19 +1,46 @@
 //! Waiting for a slot of a host, and holding it. Dropping either gives it back.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::pool::{Moment, Pick, Pool, Ticket};
 
-/// The pool with its clock, and who is told when it changes.
+/// The pool with its clock, and who sleeps until it changes.
 #[derive(Debug)]
 pub struct Slots {
-    pool: Mutex<Pool>,
-    changed: Notify,
+    inner: Mutex<Inner>,
     began: Instant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    asleep: HashMap<Ticket, Arc<Notify>>,
+}
+
+impl Inner {
+    fn wake(&mut self, ticket: Ticket) {
+        if let Some(bell) = self.asleep.remove(&ticket) {
+            bell.notify_one();
+        }
+    }
+
+    /// Whatever they wait for may be different now.
+    fn wake_all(&mut self) {
+        self.asleep.drain().for_each(|(_, bell)| bell.notify_one());
+    }
+
+    /// Wakes those whose turn it is. The others would look in vain, all of them, for every call that ends.
+    fn wake_next(&mut self, now: Moment) {
+        if !self.asleep.is_empty() {
+            let called = self.pool.called(now).into_iter();
+            called.for_each(|ticket| self.wake(ticket));
+        }
+    }
 }
 
 impl Slots {
@@ -21,22 +48,24 @@ impl Slots {
     #[must_use]
     pub fn new(hosts: usize, slots: u32) -> Self {
         Self {
-            pool: Mutex::new(Pool::new(hosts, slots)),
-            changed: Notify::new(),
+            inner: Mutex::new(Inner {
+                pool: Pool::new(hosts, slots),
+                asleep: HashMap::new(),
+            }),
             began: Instant::now(),
         }
     }
 
     /// Looks at the pool.
     pub fn read<T>(&self, look: impl FnOnce(&Pool, Moment) -> T) -> T {
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&pool, self.began.elapsed())
+        look(&self.lock().pool, self.now())
     }
 
-    /// Changes the pool, and wakes all who wait for that.
+    /// Changes what is known of the hosts, and wakes all who wait for one.
     pub fn change<T>(&self, change: impl FnOnce(&mut Pool, Moment) -> T) -> T {
-        let outcome = self.quietly(change);
-        self.changed.notify_waiters();
+        let mut inner = self.lock();
+        let outcome = change(&mut inner.pool, self.now());
+        inner.wake_all();
         outcome
     }
 
@@ -45,9 +74,8 @@ impl Slots {
         self.began.elapsed()
     }
 
-    fn quietly<T>(&self, change: impl FnOnce(&mut Pool, Moment) -> T) -> T {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut pool, self.began.elapsed())
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,6 +85,8 @@ pub struct Place {
     slots: Arc<Slots>,
     model: String,
     ticket: Ticket,
+    /// Rung when it is to look again.
+    bell: Arc<Notify>,
 }
 
 /// What a turn in the line brings.
@@ -77,44 +107,54 @@ impl Place {
         Self {
             slots: Arc::clone(slots),
             model: model.to_owned(),
-            ticket: slots.quietly(|pool, _| pool.join(model, excluded, since)),
+            ticket: slots.lock().pool.join(model, excluded, since),
+            bell: Arc::default(),
         }
     }
 
     /// A slot if it is this one's turn; waits for a change otherwise.
     pub async fn turn(&self) -> Turn {
-        let changed = self.slots.changed.notified();
-        tokio::pin!(changed);
-        // From here on, so that no change is missed between the look and the wait.
-        changed.as_mut().enable();
-        let pick = self.slots.quietly(|pool, now| pool.pick(self.ticket, now));
-        match pick {
-            Pick::Go { host, loaded } => Turn::Go(Lease {
-                slots: Arc::clone(&self.slots),
-                model: self.model.clone(),
-                host,
-                loaded,
-            }),
-            Pick::Nobody => Turn::Nobody,
-            Pick::Wait(None) => {
-                changed.await;
-                Turn::Again
+        let until = match self.ask() {
+            Pick::Go { host, loaded } => {
+                return Turn::Go(Lease {
+                    slots: Arc::clone(&self.slots),
+                    model: self.model.clone(),
+                    host,
+                    loaded,
+                });
             }
-            Pick::Wait(Some(moment)) => {
-                tokio::select! {
-                    () = changed => {}
-                    () = sleep_until(self.slots.began + moment) => {}
-                }
-                Turn::Again
-            }
+            Pick::Nobody => return Turn::Nobody,
+            Pick::Wait(until) => until,
+        };
+        let rung = self.bell.notified();
+        match until {
+            None => rung.await,
+            Some(moment) => tokio::select! {
+                () = rung => {}
+                () = sleep_until(self.slots.began + moment) => {}
+            },
         }
+        Turn::Again
+    }
+
+    /// What it is told now; who is to wait is asleep from here on, so that no change is missed.
+    fn ask(&self) -> Pick {
+        let mut inner = self.slots.lock();
+        let pick = inner.pool.pick(self.ticket, self.slots.now());
+        if let Pick::Wait(_) = pick {
+            inner.asleep.insert(self.ticket, Arc::clone(&self.bell));
+        }
+        pick
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Who is behind may now choose.
-        self.slots.change(|pool, _| pool.leave(self.ticket));
+        let mut inner = self.slots.lock();
+        inner.asleep.remove(&self.ticket);
+        inner.pool.leave(self.ticket);
+        // Who is behind may now choose; also when this one leaves with a slot, for nobody wants its model any more.
+        inner.wake_next(self.slots.now());
     }
 }
 
@@ -141,33 +181,35 @@ impl Lease {
 
     /// The host has answered.
     pub fn answered(&self) {
-        self.slots
-            .change(|pool, _| pool.answered(self.host, &self.model));
+        let mut inner = self.slots.lock();
+        if inner.pool.hosts.answered(self.host, &self.model) {
+            inner.wake_all();
+        }
     }
 
     /// The host cannot be reached, or went away.
     pub fn lost(&self, trouble: String) {
         let jitter = fastrand::f64();
         self.slots
-            .change(|pool, now| pool.failed(self.host, trouble, jitter, now));
+            .change(|pool, now| pool.hosts.failed(self.host, trouble, jitter, now));
     }
 
     /// The host passed the prompt on to a cloud.
     pub fn quarantine(&self) {
         self.slots
-            .change(|pool, now| pool.quarantine(self.host, now));
+            .change(|pool, now| pool.hosts.quarantine(self.host, now));
     }
 
     /// The model runs in a cloud behind this host.
     pub fn is_remote(&self) {
         self.slots
-            .change(|pool, _| pool.is_remote(self.host, &self.model));
+            .change(|pool, _| pool.hosts.is_remote(self.host, &self.model));
     }
 
     /// The model is not on the host.
     pub fn is_gone(&self) {
         self.slots
-            .change(|pool, _| pool.is_gone(self.host, &self.model));
+            .change(|pool, _| pool.hosts.is_gone(self.host, &self.model));
     }
 }
 
@@ -180,12 +222,16 @@ impl fmt::Debug for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.slots.change(|pool, _| pool.release(self.host));
+        let mut inner = self.slots.lock();
+        inner.pool.hosts.release(self.host);
+        inner.wake_next(self.slots.now());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures_util::FutureExt as _;
 
     use super::super::pool::{SWITCH_AFTER, Standing, Told};
@@ -199,7 +245,7 @@ mod tests {
                 models,
                 ..Told::default()
             };
-            slots.change(|pool, now| pool.learn(host, told, now));
+            slots.change(|pool, now| pool.hosts.learn(host, told, now));
         }
         Arc::new(slots)
     }
@@ -233,6 +279,39 @@ mod tests {
         assert!(two.as_mut().now_or_never().is_none());
         drop(held);
         assert_eq!(two.await.host(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_those_look_again_whose_turn_it_is() {
+        const WAITING: usize = 20;
+        let slots = slots(1);
+        let held = lease(&place(&slots)).await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let waiting: Vec<_> = std::iter::repeat_with(|| {
+            let (place, asked) = (place(&slots), Arc::clone(&asked));
+            tokio::spawn(async move {
+                loop {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    if let Turn::Go(lease) = place.turn().await {
+                        return lease.answered();
+                    }
+                }
+            })
+        })
+        .take(WAITING)
+        .collect();
+        // All of them ask, and sleep.
+        tokio::task::yield_now().await;
+        assert_eq!(asked.load(Ordering::Relaxed), WAITING);
+        held.answered();
+        tokio::task::yield_now().await;
+        // That the model is loaded now is news to all. From here on each asks once more, when it has the slot.
+        assert_eq!(asked.load(Ordering::Relaxed), 2 * WAITING);
+        drop(held);
+        for waiting in waiting {
+            waiting.await.unwrap();
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 3 * WAITING);
     }
 
     #[tokio::test(start_paused = true)]

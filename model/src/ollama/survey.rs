@@ -59,7 +59,7 @@ impl Shared {
     pub(super) async fn survey(self: &Arc<Self>, model: &str, excluded: &[usize]) {
         let looks = self
             .slots
-            .read(|pool, now| pool.looks(model, excluded, now));
+            .read(|pool, now| pool.hosts.looks(model, excluded, now));
         let (awaited, behind): (Vec<_>, Vec<_>) =
             looks.into_iter().partition(|(_, _, awaited)| *awaited);
         for (host, due, _) in behind {
@@ -78,14 +78,19 @@ impl Shared {
         };
         let since = self.slots.now();
         let _one_at_a_time = looking.lock().await;
-        if self.slots.read(|pool, _| pool.has_news(index, due, since)) {
+        if self
+            .slots
+            .read(|pool, _| pool.hosts.has_news(index, due, since))
+        {
             return;
         }
         let trouble = match due {
             Due::All => match probe::state(&self.client, host).await {
                 Ok(state) => {
                     let told = state.told(self.require_cloud_off);
-                    return self.slots.change(|pool, now| pool.learn(index, told, now));
+                    return self
+                        .slots
+                        .change(|pool, now| pool.hosts.learn(index, told, now));
                 }
                 Err(error) => error,
             },
@@ -93,7 +98,7 @@ impl Shared {
                 Ok(loaded) => {
                     let loaded = loaded.iter().map(|name| canonical(name)).collect();
                     let learn = |pool: &mut super::pool::Pool, now| {
-                        pool.learn_loaded(index, loaded, now);
+                        pool.hosts.learn_loaded(index, loaded, now);
                     };
                     return self.slots.change(learn);
                 }
@@ -107,7 +112,7 @@ impl Shared {
             "an Ollama host is left alone for a while"
         );
         self.slots
-            .change(|pool, now| pool.failed(index, trouble, fastrand::f64(), now));
+            .change(|pool, now| pool.hosts.failed(index, trouble, fastrand::f64(), now));
     }
 
     /// What a model can do on one host; asked once for each digest.
@@ -137,7 +142,7 @@ impl Shared {
         self.survey(&name, &[]).await;
         let mut known: Option<(String, Abilities)> = None;
         let mut refusal = None;
-        for (index, digest) in self.slots.read(|pool, _| pool.usable(&name)) {
+        for (index, digest) in self.slots.read(|pool, _| pool.hosts.usable(&name)) {
             match self.abilities(index, model, &digest).await {
                 Ok(abilities) => {
                     known = Some(match known {
@@ -147,7 +152,8 @@ impl Shared {
                 }
                 Err(error) => {
                     if matches!(error, ChatError::Cloud { .. }) {
-                        self.slots.change(|pool, _| pool.is_remote(index, &name));
+                        self.slots
+                            .change(|pool, _| pool.hosts.is_remote(index, &name));
                     }
                     refusal = Some(error);
                 }
@@ -162,7 +168,7 @@ impl Shared {
 
     /// The error when no host is usable. `unreached` are those that this call has lost.
     pub(super) fn lack(&self, model: &str, name: &str, unreached: &[(usize, String)]) -> ChatError {
-        let lack = self.slots.read(|pool, now| pool.lack(name, now));
+        let lack = self.slots.read(|pool, now| pool.hosts.lack(name, now));
         let shown = |index: &usize| Some(self.hosts.get(*index)?.shown().to_owned());
         let model = model.to_owned();
         match lack {

@@ -57,12 +57,18 @@ impl Turn {
         if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
             self.look_for_loops(&thinking)?;
             self.thinking.push_str(&thinking);
-            self.events.push(ChatEvent::Thinking(thinking));
+            match self.events.last_mut() {
+                Some(ChatEvent::Thinking(before)) => before.push_str(&thinking),
+                _ => self.events.push(ChatEvent::Thinking(thinking)),
+            }
         }
         if let Some(text) = message.content.filter(|piece| !piece.is_empty()) {
             self.look_for_loops(&text)?;
             self.text.push_str(&text);
-            self.events.push(ChatEvent::Text(text));
+            match self.events.last_mut() {
+                Some(ChatEvent::Text(before)) => before.push_str(&text),
+                _ => self.events.push(ChatEvent::Text(text)),
+            }
         }
         for call in message.tool_calls.unwrap_or_default() {
             let call = ToolCall::from(call);
@@ -95,7 +101,7 @@ impl Turn {
         }
     }
 
-    /// The events that the frames since have brought.
+    /// The events that the frames since have brought; pieces that came together are one.
     pub fn take_events(&mut self) -> Vec<ChatEvent> {
         std::mem::take(&mut self.events)
     }
@@ -157,10 +163,8 @@ mod tests {
             ..completion("So.", "hm", DoneReason::Length)
         };
         let expected = vec![
-            ChatEvent::Thinking("h".into()),
-            ChatEvent::Thinking("m".into()),
-            ChatEvent::Text("So".into()),
-            ChatEvent::Text(".".into()),
+            ChatEvent::Thinking("hm".into()),
+            ChatEvent::Text("So.".into()),
             ChatEvent::Done(done),
         ];
         assert_eq!(events, Ok(expected));
@@ -205,8 +209,7 @@ mod tests {
         };
         let expected = vec![
             first,
-            ChatEvent::Text("So".into()),
-            ChatEvent::Text(".".into()),
+            ChatEvent::Text("So.".into()),
             second,
             third,
             ChatEvent::Done(done),

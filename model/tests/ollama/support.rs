@@ -377,11 +377,21 @@ pub fn pool(fakes: &[&Fake], options: impl FnOnce(Options) -> Options) -> Ollama
     Ollama::new(options(Options::new(hosts))).unwrap()
 }
 
-/// All that a chat brings.
+/// All that a chat brings; pieces of text in a row are one, as they may have come together.
 pub async fn all(ollama: &Ollama, request: ChatRequest) -> Vec<Result<ChatEvent, ChatError>> {
-    timeout(SOON, ollama.chat(request).collect())
+    let events: Vec<_> = timeout(SOON, ollama.chat(request).collect())
         .await
-        .expect("a chat that ends")
+        .expect("a chat that ends");
+    let mut joined: Vec<Result<ChatEvent, ChatError>> = Vec::new();
+    for event in events {
+        match (joined.last_mut(), event) {
+            (Some(Ok(ChatEvent::Text(before))), Ok(ChatEvent::Text(text))) => {
+                before.push_str(&text)
+            }
+            (_, event) => joined.push(event),
+        }
+    }
+    joined
 }
 
 /// The error of a chat that brings nothing else.

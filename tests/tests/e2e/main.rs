@@ -21,6 +21,7 @@ mod rights;
 mod sharing;
 mod supervision;
 mod tools;
+mod traces;
 mod up;
 mod versions;
 

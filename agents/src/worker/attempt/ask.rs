@@ -13,6 +13,15 @@ use super::{Attempt, Interruption, Stop, millis, model_error};
 use crate::agent_loop::AgentLoop;
 use crate::worker::Shared;
 use crate::worker::chunks::ChunkWriter;
+use crate::worker::spans::chat;
+
+/// Why a try brought no turn.
+enum Miss {
+    /// The deadline of the attempt has passed.
+    Late,
+    /// The host did not do it.
+    Host(ChatError),
+}
 
 impl Attempt<'_> {
     /// One turn of the model, streamed. The inner error is the attempt's, the outer one stops it.
@@ -21,47 +30,61 @@ impl Attempt<'_> {
         request: ChatRequest,
         agent: &AgentLoop,
     ) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
-        let mut is_second_try = false;
-        loop {
-            let began = Instant::now();
-            let streams = agent.streams_text();
-            let asking = stream_turn(self.shared, request.clone(), &mut self.chunks, streams);
-            let stop = Stop::of(self.shared, self.work.run, self.began);
-            let Some(completion) = stop.or(asking).await? else {
-                return Ok(Err(self.too_late()));
-            };
-            let took = millis(began.elapsed());
-            let error = match completion {
-                Ok(completion) => {
-                    let turn = agent.read(completion, took);
-                    if !streams && turn.problem.is_none() {
-                        self.chunks.push(Kind::Text, &turn.text).await;
-                        self.chunks.flush().await;
-                    }
-                    return Ok(Ok(self.measured(turn)));
-                }
-                Err(error) => error,
-            };
-            if let Some(turn) = agent.read_error(&error, took) {
-                tracing::info!(error = chain(&error), "the turn is no answer");
-                return Ok(Ok(self.measured(turn)));
+        let first = self.try_once(request.clone(), agent).await?;
+        let outcome = match first {
+            // What came is no answer, but the next try may bring one.
+            Err(Miss::Host(error @ (ChatError::MidStream { .. } | ChatError::NoDone))) => {
+                tracing::info!(error = chain(&error), "asking again");
+                let broken = "the answer broke off and begins again";
+                self.chunks.say(broken).await;
+                self.try_once(request, agent).await?
             }
-            match error {
-                ChatError::Connect { .. } if self.may_wait() => return Err(self.host_is_down()),
-                // What came is no answer, but the next try may bring one.
-                ChatError::MidStream { .. } | ChatError::NoDone if !is_second_try => {
-                    tracing::info!(error = chain(&error), "asking again");
-                    self.chunks
-                        .say("the answer broke off and begins again")
-                        .await;
-                    is_second_try = true;
-                }
-                error => {
-                    tracing::warn!(error = chain(&error), "the model failed");
-                    return Ok(Err(model_error(&error)));
-                }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(turn) => Ok(Ok(self.measured(turn))),
+            Err(Miss::Host(ChatError::Connect { .. })) if self.may_wait() => {
+                Err(self.host_is_down())
             }
+            Err(Miss::Host(error)) => {
+                tracing::warn!(error = chain(&error), "the model failed");
+                Ok(Err(model_error(&error)))
+            }
+            Err(Miss::Late) => Ok(Err(self.too_late())),
         }
+    }
+
+    async fn try_once(
+        &mut self,
+        request: ChatRequest,
+        agent: &AgentLoop,
+    ) -> Result<Result<ModelTurn, Miss>, Interruption> {
+        let began = Instant::now();
+        let span = self.spans().chat(&request.model, request.num_predict, || {
+            chat(&request.messages)
+        });
+        let streams = agent.streams_text();
+        let stop = Stop::of(self.shared, self.work.run, self.began);
+        let asking = stream_turn(self.shared, request, &mut self.chunks, streams);
+        let Some(completion) = stop.or(asking).await? else {
+            span.end(Err(self.too_late()));
+            return Ok(Err(Miss::Late));
+        };
+        let took = millis(began.elapsed());
+        let turn = match completion {
+            Ok(completion) => agent.read(completion, took),
+            Err(error) => {
+                span.end(Err(model_error(&error)));
+                // What is the model's own fault, it may do better.
+                return Ok(agent.read_error(&error, took).ok_or(Miss::Host(error)));
+            }
+        };
+        span.end(Ok(&turn));
+        if !streams && turn.problem.is_none() {
+            self.chunks.push(Kind::Text, &turn.text).await;
+            self.chunks.flush().await;
+        }
+        Ok(Ok(turn))
     }
 
     fn measured(&self, turn: ModelTurn) -> ModelTurn {

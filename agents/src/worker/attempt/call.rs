@@ -10,7 +10,7 @@ use swarm_protocol::journal::{
     Body, Repair, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
 };
 use swarm_protocol::metrics as names;
-use swarm_tools::{CallContext, Outcome, invoke};
+use swarm_tools::{CallContext, Failure, Outcome, invoke};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -48,14 +48,17 @@ impl Attempt<'_> {
                 LONGEST_CALL.min(self.deadline().saturating_duration_since(Instant::now())),
                 cancel.clone(),
             );
+            // A call that is not run has no span.
+            let span = known.is_none().then(|| self.spans().execute_tool(&call));
             running.push(async move {
-                match known {
-                    Some(known) => known,
-                    None => {
-                        let tools = &shared.options.profile.tools;
-                        returned(&call, invoke(tools, &call, context).await)
-                    }
+                if let Some(known) = known {
+                    return known;
                 }
+                let outcome = invoke(&shared.options.profile.tools, &call, context).await;
+                if let Some(span) = span {
+                    span.end(&outcome.result, outcome.failure.map(Failure::as_str));
+                }
+                returned(&call, outcome)
             });
         }
         loop {
