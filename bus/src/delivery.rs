@@ -89,7 +89,7 @@ impl Delivery {
 
     /// A header's first value.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &'static str) -> Option<&str> {
         self.message.header(name)
     }
 

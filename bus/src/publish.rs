@@ -88,6 +88,33 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
+/// The answer to a publication: of its fields either those of [`Stored`] or the error count. Read in one pass, as there is
+/// one for every message; [`api::Reply`] looks twice.
+#[derive(Deserialize)]
+struct Word {
+    error: Option<ApiError>,
+    #[serde(default)]
+    stream: String,
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+impl Word {
+    fn read(payload: &[u8]) -> Result<Result<Stored, ApiError>, serde_json::Error> {
+        let word: Self = serde_json::from_slice(payload)?;
+        match (word.error, word.seq) {
+            (Some(error), _) => Ok(Err(error)),
+            (None, Some(seq)) => Ok(Ok(Stored {
+                stream: word.stream,
+                seq,
+                duplicate: word.duplicate,
+            })),
+            (None, None) => Err(serde::de::Error::missing_field("seq")),
+        }
+    }
+}
+
 impl Bus {
     /// Publishes to a stream and waits for its word.
     ///
@@ -103,15 +130,14 @@ impl Bus {
             .request(message, ACK_TIMEOUT)
             .await
             .map_err(PublishError::Unconfirmed)?;
-        let parsed: api::Reply<Stored> =
-            serde_json::from_slice(reply.payload()).map_err(|error| {
-                let detail = format!("the answer is no stream's: {error}");
-                PublishError::Unconfirmed(RequestError::NotSent {
-                    subject: subject.clone(),
-                    detail,
-                })
-            })?;
-        parsed.into_result().map_err(|error| match error.err_code {
+        let word = Word::read(reply.payload()).map_err(|error| {
+            let detail = format!("the answer is no stream's: {error}");
+            PublishError::Unconfirmed(RequestError::NotSent {
+                subject: subject.clone(),
+                detail,
+            })
+        })?;
+        word.map_err(|error| match error.err_code {
             api::WRONG_LAST_SEQUENCE | api::WRONG_LAST_SEQUENCE_CONSTANT => {
                 PublishError::Refused(subject)
             }
@@ -139,6 +165,37 @@ impl Bus {
                 }
                 settled => return settled,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_place_or_an_error() {
+        let read = |text: &str| Word::read(text.as_bytes());
+        let stored = |seq, duplicate| Stored {
+            stream: "S".into(),
+            seq,
+            duplicate,
+        };
+        assert_eq!(
+            read(r#"{"stream":"S","seq":7}"#).unwrap(),
+            Ok(stored(7, false))
+        );
+        assert_eq!(
+            read(r#"{"stream":"S","domain":"d","seq":7,"duplicate":true}"#).unwrap(),
+            Ok(stored(7, true))
+        );
+        let refused = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"S","seq":0}"#;
+        assert_eq!(
+            read(refused).unwrap().map_err(|error| error.err_code),
+            Err(api::WRONG_LAST_SEQUENCE)
+        );
+        for other in ["{}", "", "hello", r#"{"stream":"S"}"#] {
+            assert!(read(other).is_err(), "{other}");
         }
     }
 }
