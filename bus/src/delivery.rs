@@ -6,8 +6,8 @@ use bytes::Bytes;
 use swarm_protocol::dead::{Dead, Origin};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{ErrorBody, RunId, TaskId, Timestamp};
-use tokio::task::JoinHandle;
 
+use crate::alive::KeptAlive;
 use crate::connection::Bus;
 use crate::message::{Incoming, Outgoing};
 use crate::publish::PublishError;
@@ -26,7 +26,7 @@ pub struct Delivery {
     message: Incoming,
     position: Position,
     ack_subject: Option<String>,
-    progress: Option<JoinHandle<()>>,
+    progress: Option<KeptAlive>,
 }
 
 /// Where a delivery stands in its stream and consumer.
@@ -99,23 +99,10 @@ impl Delivery {
         self.message.trace()
     }
 
-    /// Tells the server at once and then every `period` that this is being worked on, until it is settled.
+    /// Tells the server every `period` that this is being worked on, until it is settled.
     pub fn keep_alive(&mut self, period: Duration) {
-        let Some(subject) = self.ack_subject.clone() else {
-            return;
-        };
-        let bus = self.bus.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                if let Err(error) = bus.say(subject.clone(), "+WPI".to_owned()).await {
-                    tracing::debug!(%error, "progress was not sent");
-                }
-            }
-        });
-        if let Some(previous) = self.progress.replace(task) {
-            previous.abort();
-        }
+        let subject = self.ack_subject.clone();
+        self.progress = subject.map(|subject| self.bus.keep_alive(subject, period));
     }
 
     /// It is done: the server forgets it.
@@ -167,7 +154,7 @@ impl Delivery {
     }
 
     async fn settle(&mut self, word: String) {
-        self.stop_progress();
+        self.progress = None;
         let Some(subject) = self.ack_subject.take() else {
             return;
         };
@@ -176,17 +163,11 @@ impl Delivery {
             tracing::warn!(%error, "a delivery was not settled; it will come back");
         }
     }
-
-    fn stop_progress(&mut self) {
-        if let Some(task) = self.progress.take() {
-            task.abort();
-        }
-    }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.stop_progress();
+        self.progress = None;
         let (Some(subject), Ok(runtime)) = (
             self.ack_subject.take(),
             tokio::runtime::Handle::try_current(),

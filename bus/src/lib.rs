@@ -3,7 +3,7 @@
 //! This crate owns everything that is said to a NATS server, and is the only product crate on async-nats: none of that
 //! crate's types appear in its interface. It must not know what a run is for: no decisions about runs, agents or models.
 //!
-//! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], [`pull`],
+//! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], `alive`, [`pull`],
 //! [`gate`], [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`],
 //! [`store`].
 
@@ -23,6 +23,7 @@ pub mod topology;
 pub mod watch;
 pub mod work_loop;
 
+mod alive;
 mod api;
 
 pub use connection::{Bus, ConnectError, Options, Role};
