@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::alive::Signs;
 use crate::api;
 use crate::message::{Incoming, Outgoing, Subscription};
+use crate::pace::Pace;
 
 /// Answers of the server are waited for this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,6 +166,8 @@ pub struct Bus {
     pub(crate) client: async_nats::Client,
     /// Counts connections: what the server forgot with the last one is asked for again.
     pub(crate) connections: watch::Receiver<u64>,
+    /// Of what is appended to SWARM_RUNS.
+    pub(crate) appends: Arc<Pace>,
     pub(crate) signs: Arc<Signs>,
     role: Role,
 }
@@ -210,6 +213,7 @@ impl Bus {
         let bus = Self {
             client,
             connections,
+            appends: Arc::default(),
             signs: Arc::default(),
             role: options.role,
         };
