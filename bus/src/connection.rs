@@ -1,5 +1,6 @@
 //! The connection of a process: who it is, how long it tries, and what it refuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Event;
@@ -8,8 +9,10 @@ use swarm_protocol::trace::TraceParent;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::alive::Signs;
 use crate::api;
 use crate::message::{Incoming, Outgoing, Subscription};
+use crate::pace::Pace;
 
 /// Answers of the server are waited for this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,6 +166,9 @@ pub struct Bus {
     pub(crate) client: async_nats::Client,
     /// Counts connections: what the server forgot with the last one is asked for again.
     pub(crate) connections: watch::Receiver<u64>,
+    /// Of what is appended to SWARM_RUNS.
+    pub(crate) appends: Arc<Pace>,
+    pub(crate) signs: Arc<Signs>,
     role: Role,
 }
 
@@ -207,6 +213,8 @@ impl Bus {
         let bus = Self {
             client,
             connections,
+            appends: Arc::default(),
+            signs: Arc::default(),
             role: options.role,
         };
         bus.check_server(url, deadline).await?;

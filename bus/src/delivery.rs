@@ -6,10 +6,11 @@ use bytes::Bytes;
 use swarm_protocol::dead::{Dead, Origin};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{ErrorBody, RunId, TaskId, Timestamp};
-use tokio::task::JoinHandle;
 
+use crate::alive::KeptAlive;
 use crate::connection::Bus;
 use crate::message::{Incoming, Outgoing};
+use crate::pace::Mark;
 use crate::publish::PublishError;
 
 /// A delivery that is dropped comes back after this pause.
@@ -25,8 +26,9 @@ pub struct Delivery {
     bus: Bus,
     message: Incoming,
     position: Position,
+    mark: Mark,
     ack_subject: Option<String>,
-    progress: Option<JoinHandle<()>>,
+    progress: Option<KeptAlive>,
 }
 
 /// Where a delivery stands in its stream and consumer.
@@ -59,11 +61,12 @@ impl Delivery {
     /// Nothing when the message is none of a consumer.
     pub(crate) fn new(bus: Bus, message: Incoming) -> Option<Self> {
         let ack_subject = message.reply()?.to_owned();
-        let position = parse_ack_subject(&ack_subject)?;
+        let (position, mark) = parse_ack_subject(&ack_subject)?;
         Some(Self {
             bus,
             message,
             position,
+            mark,
             ack_subject: Some(ack_subject),
             progress: None,
         })
@@ -73,6 +76,10 @@ impl Delivery {
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// The message's subject.
@@ -89,7 +96,7 @@ impl Delivery {
 
     /// A header's first value.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &'static str) -> Option<&str> {
         self.message.header(name)
     }
 
@@ -99,23 +106,10 @@ impl Delivery {
         self.message.trace()
     }
 
-    /// Tells the server at once and then every `period` that this is being worked on, until it is settled.
+    /// Tells the server every `period` that this is being worked on, until it is settled.
     pub fn keep_alive(&mut self, period: Duration) {
-        let Some(subject) = self.ack_subject.clone() else {
-            return;
-        };
-        let bus = self.bus.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                if let Err(error) = bus.say(subject.clone(), "+WPI".to_owned()).await {
-                    tracing::debug!(%error, "progress was not sent");
-                }
-            }
-        });
-        if let Some(previous) = self.progress.replace(task) {
-            previous.abort();
-        }
+        let subject = self.ack_subject.clone();
+        self.progress = subject.map(|subject| self.bus.keep_alive(subject, period));
     }
 
     /// It is done: the server forgets it.
@@ -167,7 +161,7 @@ impl Delivery {
     }
 
     async fn settle(&mut self, word: String) {
-        self.stop_progress();
+        self.progress = None;
         let Some(subject) = self.ack_subject.take() else {
             return;
         };
@@ -176,17 +170,11 @@ impl Delivery {
             tracing::warn!(%error, "a delivery was not settled; it will come back");
         }
     }
-
-    fn stop_progress(&mut self) {
-        if let Some(task) = self.progress.take() {
-            task.abort();
-        }
-    }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.stop_progress();
+        self.progress = None;
         let (Some(subject), Ok(runtime)) = (
             self.ack_subject.take(),
             tokio::runtime::Handle::try_current(),
@@ -212,7 +200,7 @@ fn nak(after: Duration) -> String {
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, with domain and account before the
 /// stream in the second form (ADR-15).
-fn parse_ack_subject(subject: &str) -> Option<Position> {
+fn parse_ack_subject(subject: &str) -> Option<(Position, Mark)> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let fields = match tokens.as_slice() {
         ["$JS", "ACK", fields @ ..] if fields.len() == 7 => fields,
@@ -222,14 +210,15 @@ fn parse_ack_subject(subject: &str) -> Option<Position> {
     let [stream, consumer, delivered, seq, _consumer_seq, time, ..] = fields else {
         return None;
     };
-    let nanoseconds: i64 = time.parse().ok()?;
-    Some(Position {
+    let (seq, nanos) = (seq.parse().ok()?, time.parse().ok()?);
+    let position = Position {
         stream: (*stream).to_owned(),
         consumer: (*consumer).to_owned(),
-        seq: seq.parse().ok()?,
+        seq,
         delivery: delivered.parse().ok()?,
-        stored_at: Timestamp::from_millis(nanoseconds / 1_000_000),
-    })
+        stored_at: Timestamp::from_millis(nanos / 1_000_000),
+    };
+    Some((position, Mark { seq, nanos }))
 }
 
 #[cfg(test)]
@@ -245,10 +234,15 @@ mod tests {
             delivery: 2,
             stored_at: Timestamp::from_millis(1_700_000_000_123),
         };
+        let mark = Mark {
+            seq: 35,
+            nanos: 1_700_000_000_123_000_000,
+        };
+        let expected = Some((expected, mark));
         let first = "$JS.ACK.SWARM_WORK.research_agent.2.35.36.1700000000123000000.4";
         let second = "$JS.ACK.hub.acc.SWARM_WORK.research_agent.2.35.36.1700000000123000000.4.rnd";
-        assert_eq!(parse_ack_subject(first), Some(expected.clone()));
-        assert_eq!(parse_ack_subject(second), Some(expected));
+        assert_eq!(parse_ack_subject(first), expected.clone());
+        assert_eq!(parse_ack_subject(second), expected);
         assert_eq!(parse_ack_subject("_INBOX.a.b"), None);
     }
 

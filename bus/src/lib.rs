@@ -3,8 +3,8 @@
 //! This crate owns everything that is said to a NATS server, and is the only product crate on async-nats: none of that
 //! crate's types appear in its interface. It must not know what a run is for: no decisions about runs, agents or models.
 //!
-//! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], [`pull`],
-//! [`gate`], [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`],
+//! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], `alive`, [`pull`],
+//! [`gate`], [`work_loop`], `pace`, [`fence`], [`watch`], [`cards`], [`service`],
 //! [`store`].
 
 pub mod cards;
@@ -23,7 +23,9 @@ pub mod topology;
 pub mod watch;
 pub mod work_loop;
 
+mod alive;
 mod api;
+mod pace;
 
 pub use connection::{Bus, ConnectError, Options, Role};
 pub use delivery::Delivery;

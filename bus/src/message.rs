@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
@@ -12,6 +12,9 @@ use swarm_protocol::headers;
 use swarm_protocol::trace::TraceParent;
 
 use crate::read::Kind;
+
+/// Most documents are smaller, in bytes: their payload grows once.
+const USUAL_SIZE: usize = 1536;
 
 /// A message to publish. It carries a `traceparent`, but for [`Outgoing::untraced`].
 #[derive(Debug, Clone)]
@@ -46,14 +49,16 @@ impl Outgoing {
         document: &impl Serialize,
         trace: TraceParent,
     ) -> Result<Self, serde_json::Error> {
-        Ok(Self::new(subject, serde_json::to_vec(document)?, trace))
+        let mut payload = Vec::with_capacity(USUAL_SIZE);
+        serde_json::to_writer(&mut payload, document)?;
+        Ok(Self::new(subject, payload, trace))
     }
 
     /// The same message with a header; characters that a header cannot hold become spaces.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         let mut line = value.to_string();
-        if line.contains(char::is_control) {
+        if !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             line = line.replace(char::is_control, " ");
         }
         match self.headers.iter_mut().find(|(known, _)| *known == name) {
@@ -86,7 +91,7 @@ impl Outgoing {
     pub(crate) fn into_parts(self) -> (String, HeaderMap, Bytes) {
         let mut headers = HeaderMap::new();
         for (name, value) in self.headers {
-            headers.insert(name, value);
+            headers.insert(HeaderName::from_static(name), value);
         }
         (self.subject, headers, self.payload)
     }
@@ -119,19 +124,20 @@ impl Incoming {
 
     /// A header's first value.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &'static str) -> Option<&str> {
         self.inner
             .headers
             .as_ref()?
-            .get(name)
+            .get(HeaderName::from_static(name))
             .map(async_nats::HeaderValue::as_str)
     }
 
     /// A header's last value.
     #[must_use]
-    pub fn last_header(&self, name: &str) -> Option<&str> {
-        let values = self.inner.headers.as_ref()?.get_all(name);
-        values.last().map(async_nats::HeaderValue::as_str)
+    pub fn last_header(&self, name: &'static str) -> Option<&str> {
+        let last = self.inner.headers.as_ref()?;
+        let last = last.get_last(HeaderName::from_static(name));
+        last.map(async_nats::HeaderValue::as_str)
     }
 
     /// What a message of the run stream is that came by direct get or republished: the server added its headers once.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::api::{self, ApiError};
 use crate::connection::{Bus, RequestError};
 use crate::message::Outgoing;
+use crate::pace::Pace;
 
 /// A stream's word is waited for this long.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,6 +89,33 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
+/// The answer to a publication: of its fields either those of [`Stored`] or the error count. Read in one pass, as there is
+/// one for every message; [`api::Reply`] looks twice.
+#[derive(Deserialize)]
+struct Word {
+    error: Option<ApiError>,
+    #[serde(default)]
+    stream: String,
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
+}
+
+impl Word {
+    fn read(payload: &[u8]) -> Result<Result<Stored, ApiError>, serde_json::Error> {
+        let word: Self = serde_json::from_slice(payload)?;
+        match (word.error, word.seq) {
+            (Some(error), _) => Ok(Err(error)),
+            (None, Some(seq)) => Ok(Ok(Stored {
+                stream: word.stream,
+                seq,
+                duplicate: word.duplicate,
+            })),
+            (None, None) => Err(serde::de::Error::missing_field("seq")),
+        }
+    }
+}
+
 impl Bus {
     /// Publishes to a stream and waits for its word.
     ///
@@ -103,15 +131,14 @@ impl Bus {
             .request(message, ACK_TIMEOUT)
             .await
             .map_err(PublishError::Unconfirmed)?;
-        let parsed: api::Reply<Stored> =
-            serde_json::from_slice(reply.payload()).map_err(|error| {
-                let detail = format!("the answer is no stream's: {error}");
-                PublishError::Unconfirmed(RequestError::NotSent {
-                    subject: subject.clone(),
-                    detail,
-                })
-            })?;
-        parsed.into_result().map_err(|error| match error.err_code {
+        let word = Word::read(reply.payload()).map_err(|error| {
+            let detail = format!("the answer is no stream's: {error}");
+            PublishError::Unconfirmed(RequestError::NotSent {
+                subject: subject.clone(),
+                detail,
+            })
+        })?;
+        word.map_err(|error| match error.err_code {
             api::WRONG_LAST_SEQUENCE | api::WRONG_LAST_SEQUENCE_CONSTANT => {
                 PublishError::Refused(subject)
             }
@@ -130,15 +157,69 @@ impl Bus {
     /// # Errors
     /// [`PublishError::Refused`], or what cannot be mended by waiting.
     pub async fn store_patiently(&self, message: Outgoing) -> Result<Stored, PublishError> {
+        self.patiently(message, None).await
+    }
+
+    /// The same for an append to a log or a journal: so many of them at once as hold nobody up.
+    ///
+    /// # Errors
+    /// Those of [`Self::store_patiently`].
+    pub async fn append_patiently(&self, message: Outgoing) -> Result<Stored, PublishError> {
+        self.patiently(message, Some(&self.appends)).await
+    }
+
+    async fn patiently(
+        &self,
+        message: Outgoing,
+        pace: Option<&Pace>,
+    ) -> Result<Stored, PublishError> {
         let mut pauses = RETRY_PAUSES.into_iter();
         loop {
-            match self.store(message.clone()).await {
+            let turn = match pace {
+                Some(pace) => Some(pace.turn().await),
+                None => None,
+            };
+            let outcome = self.store(message.clone()).await;
+            // Whoever pauses keeps no turn from others.
+            drop(turn);
+            match outcome {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, subject = message.subject(), "not stored yet");
                     tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
                 }
                 settled => return settled,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_place_or_an_error() {
+        let read = |text: &str| Word::read(text.as_bytes());
+        let stored = |seq, duplicate| Stored {
+            stream: "S".into(),
+            seq,
+            duplicate,
+        };
+        assert_eq!(
+            read(r#"{"stream":"S","seq":7}"#).unwrap(),
+            Ok(stored(7, false))
+        );
+        assert_eq!(
+            read(r#"{"stream":"S","domain":"d","seq":7,"duplicate":true}"#).unwrap(),
+            Ok(stored(7, true))
+        );
+        let refused = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"S","seq":0}"#;
+        assert_eq!(
+            read(refused).unwrap().map_err(|error| error.err_code),
+            Err(api::WRONG_LAST_SEQUENCE)
+        );
+        for other in ["{}", "", "hello", r#"{"stream":"S"}"#] {
+            assert!(read(other).is_err(), "{other}");
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::delivery::Delivery;
 use crate::message::{Incoming, Subscription};
+use crate::pace::Mark;
 
 /// A pull request waits this long at the server; the next one follows at once.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -36,6 +37,8 @@ pub struct Puller {
     heard: Instant,
     /// The last pause, while the server refuses.
     refused: Option<Duration>,
+    /// Of the last delivery.
+    last: Option<Mark>,
 }
 
 /// What an outstanding request brought.
@@ -72,6 +75,7 @@ impl Puller {
             outstanding: 0,
             heard: Instant::now(),
             refused: None,
+            last: None,
         })
     }
 
@@ -105,6 +109,9 @@ impl Puller {
                 Outcome::Delivered(delivery) => {
                     self.outstanding = self.outstanding.saturating_sub(1);
                     self.refused = None;
+                    if let Some(last) = self.last.replace(delivery.mark()) {
+                        self.bus.appends.learn(last, delivery.mark());
+                    }
                     return Ok(delivery);
                 }
                 Outcome::Alive => {}

@@ -207,7 +207,7 @@ impl Bus {
 
 fn stored(reply: &Incoming) -> Result<StoredMessage, ReadError> {
     // The server's own headers come last; a copy has those of its original before them.
-    let header = |name: &str| {
+    let header = |name: &'static str| {
         reply
             .last_header(name)
             .ok_or_else(|| ReadError::Garbled(format!("{name} is missing")))

@@ -101,7 +101,7 @@ impl Watch {
     }
 
     async fn take(&mut self, message: &Incoming) -> Result<(), ClientError> {
-        let number = |name: &str| {
+        let number = |name: &'static str| {
             message
                 .last_header(name)
                 .and_then(|value| value.parse::<u64>().ok())

@@ -57,8 +57,8 @@ impl Shared {
             .fills
             .write()
             .unwrap_or_else(PoisonError::into_inner) = fills;
-        for agent in self.roster.team().known {
-            let backlog = self.bus.work_backlog(&agent).await?.unwrap_or_default();
+        for agent in &self.roster.team().known {
+            let backlog = self.bus.work_backlog(agent).await?.unwrap_or_default();
             let agent = agent.to_string();
             metrics::gauge!(names::WORK_PENDING, "agent" => agent.clone())
                 .set(backlog.pending as f64);

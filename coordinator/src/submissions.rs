@@ -10,7 +10,7 @@ use swarm_protocol::event::Cause;
 use swarm_protocol::limits::{MAX_ENCODED, SUMMARY_TASK_CHARS};
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
+use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
 use swarm_workflow::{Input, State, Submit};
 use tracing::Instrument as _;
 
@@ -45,12 +45,12 @@ pub(crate) fn identify(
     swarm_id: uuid::Uuid,
     seq: u64,
 ) -> Identity {
-    let derived = RunId::from_sequence(swarm_id, seq);
+    let derived = || RunId::from_sequence(swarm_id, seq);
     match (run_header, message_id) {
         (Some(text), _) => match RunId::parse(text) {
             Some(run) => Identity { run, problem: None },
             None => Identity {
-                run: derived,
+                run: derived(),
                 problem: Some(bad_run_id()),
             },
         },
@@ -59,7 +59,7 @@ pub(crate) fn identify(
             problem: None,
         },
         (None, None) => Identity {
-            run: derived,
+            run: derived(),
             problem: None,
         },
     }
@@ -244,13 +244,14 @@ impl Shared {
         let Ok(submission) = &submit.submission else {
             return Ok(());
         };
-        let named = submission.agents.iter().flatten().cloned();
         let target = submit.target.as_deref();
-        let target = target.and_then(|target| target.parse().ok());
+        let target: Option<AgentName> = target.and_then(|target| target.parse().ok());
         let team = self.roster.team();
-        let by_default = team.default_agents.into_iter().chain([team.summarizer]);
-        let mut wanted = named.chain(target).chain(by_default);
-        if wanted.all(|agent| self.roster.knows(&agent)) {
+        let mut wanted = (submission.agents.iter().flatten())
+            .chain(&target)
+            .chain(&team.default_agents)
+            .chain([&team.summarizer]);
+        if wanted.all(|agent| team.known.contains(agent)) {
             return Ok(());
         }
         let names = self.bus.work_consumers().await?;

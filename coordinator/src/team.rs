@@ -1,7 +1,7 @@
 //! The agents that are known: those of the configuration, and those that have a work consumer.
 
 use std::collections::BTreeSet;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use swarm_protocol::AgentName;
 use swarm_workflow::Team;
@@ -11,7 +11,7 @@ use crate::Options;
 /// Who is known now.
 #[derive(Debug)]
 pub(crate) struct Roster {
-    team: RwLock<Team>,
+    team: RwLock<Arc<Team>>,
 }
 
 impl Roster {
@@ -38,16 +38,13 @@ impl Roster {
             longest_total,
         };
         Self {
-            team: RwLock::new(team),
+            team: RwLock::new(Arc::new(team)),
         }
     }
 
     /// The team as it is now.
-    pub(crate) fn team(&self) -> Team {
-        self.team
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn team(&self) -> Arc<Team> {
+        Arc::clone(&self.team.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn knows(&self, agent: &AgentName) -> bool {
@@ -59,10 +56,7 @@ impl Roster {
     }
 
     pub(crate) fn add(&self, agent: AgentName) {
-        self.team
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .known
-            .insert(agent);
+        let mut team = self.team.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut team).known.insert(agent);
     }
 }

@@ -23,11 +23,12 @@ pub const MAX_PAGE: usize = 1000;
 /// Bytes of a text as JSON writes it.
 #[must_use]
 pub fn encoded_len(text: &str) -> usize {
-    text.chars()
-        .map(|c| match c {
-            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-            c if c < ' ' => 6,
-            c => c.len_utf8(),
+    // Characters of several bytes are written as they are, and none of those bytes is ASCII.
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+            0..b' ' => 6,
+            _ => 1,
         })
         .sum::<usize>()
         + 2

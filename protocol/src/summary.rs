@@ -153,6 +153,9 @@ impl Stored {
     /// None in practice; serde's signature has one.
     pub fn to_header(&self) -> Result<String, serde_json::Error> {
         let json = serde_json::to_string(self)?;
+        if json.is_ascii() {
+            return Ok(json);
+        }
         let mut ascii = String::with_capacity(json.len());
         let mut units = [0u16; 2];
         for c in json.chars() {
