@@ -194,6 +194,12 @@ impl RunId {
     }
 }
 
+impl From<RunId> for Uuid {
+    fn from(run: RunId) -> Self {
+        run.0
+    }
+}
+
 impl From<Uuid> for RunId {
     fn from(id: Uuid) -> Self {
         Self(id)

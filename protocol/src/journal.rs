@@ -56,16 +56,19 @@ pub enum Body {
     Failed(Box<Answer>),
     /// The attempt was ended by a cancel.
     Canceled(Box<Answer>),
+    /// The attempt was ended by a deadline that a coordinator keeps.
+    TimedOut(Box<Answer>),
 }
 
 impl Body {
     /// The names of all types on the wire.
-    pub const TYPES: [&'static str; 5] = [
+    pub const TYPES: [&'static str; 6] = [
         "model_turn",
         "tool_result",
         "completed",
         "failed",
         "canceled",
+        "timed_out",
     ];
 
     /// The leaf that it is written to.
@@ -73,7 +76,9 @@ impl Body {
     pub fn leaf(&self) -> Leaf {
         match self {
             Self::ModelTurn(_) | Self::ToolResult(_) => Leaf::Log,
-            Self::Completed(_) | Self::Failed(_) | Self::Canceled(_) => Leaf::End,
+            Self::Completed(_) | Self::Failed(_) | Self::Canceled(_) | Self::TimedOut(_) => {
+                Leaf::End
+            }
         }
     }
 
@@ -81,7 +86,10 @@ impl Body {
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         match self {
-            Self::Completed(answer) | Self::Failed(answer) | Self::Canceled(answer) => Some(answer),
+            Self::Completed(answer)
+            | Self::Failed(answer)
+            | Self::Canceled(answer)
+            | Self::TimedOut(answer) => Some(answer),
             Self::ModelTurn(_) | Self::ToolResult(_) => None,
         }
     }

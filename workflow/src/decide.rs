@@ -2,18 +2,20 @@
 
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::{
-    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
+    Accepted, Body, Canceling, Cause, Deleted, Dispatched, Effect, Event, Paused, Rejected,
+    Retrying, StepEnded, Unpaused,
 };
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission,
-    TaskId, Timestamp, Version,
+    Aggregate, Answer, AnswerStatus, ErrorBody, InstanceId, RunId, RunState, Submission, TaskId,
+    Timestamp, Version,
 };
 
 use crate::compile::{Team, compile, total_timeout};
-use crate::result;
-use crate::state::{Progress, State, fold};
+use crate::next::{Ending, Next, first, join, next, overdue};
+use crate::state::{Progress, State, Task, fold};
+use crate::{result, retry};
 
 /// Who decides, when and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +68,20 @@ pub enum Input<'a> {
         /// What they said.
         reason: Option<String>,
     },
+    /// Somebody asked that no new attempt starts.
+    Pause {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// Somebody asked that attempts start again.
+    Resume {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// A deadline may have passed.
+    Due,
+    /// Somebody asked to do another run again, which has ended, as this one.
+    Repeat(&'a State),
     /// Somebody asked to forget it.
     Delete,
 }
@@ -84,7 +100,8 @@ pub enum Decision {
 pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Decision {
     let event = match (state, input) {
         (None, Input::Submit(submit, team)) => Some(begin(submit, team, context)),
-        (None, _) | (Some(_), Input::Submit(..)) => None,
+        (None, Input::Repeat(old)) => repeat(old, context),
+        (None, _) | (Some(_), Input::Submit(..) | Input::Repeat(_)) => None,
         (Some(state), Input::Delete) => delete(state, context),
         (Some(state), _) if state.phase.is_terminal() => None,
         (
@@ -96,6 +113,9 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
             },
         ) => task_ended(state, task, attempt, answer, context),
         (Some(state), Input::Cancel { reason }) => cancel(state, reason, context),
+        (Some(state), Input::Pause { reason }) => pause(state, reason, context),
+        (Some(state), Input::Resume { reason }) => resume(state, reason, context),
+        (Some(state), Input::Due) => due(state, context),
     };
     event.map_or(Decision::Ignore, |event| Decision::Append(Box::new(event)))
 }
@@ -113,7 +133,7 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         .steps
         .iter()
         .filter(|step| is_ready_at_once(step))
-        .map(|step| dispatch(&step.id))
+        .map(|step| dispatch(&step.id, 1))
         .collect();
     let deadline = submit
         .submitted_at
@@ -126,6 +146,9 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         submitted_at: submit.submitted_at,
         deadline,
         definition,
+        retries: team.retries,
+        retry_of: None,
+        taken_over: Vec::new(),
         reply: submit.reply.clone(),
         traceparent: submit.traceparent,
     };
@@ -159,10 +182,18 @@ fn task_ended(
     if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
         return None;
     }
+    let known = state.task(task)?;
+    if let Some(retrying) = retry(state, known, attempt, answer, context.at) {
+        let body = Body::Retrying(Box::new(retrying));
+        return Some(event(state.n + 1, context, body, Vec::new()));
+    }
     let ended = StepEnded {
         task: task.clone(),
         attempt,
-        answer: answer.clone(),
+        answer: Answer {
+            usage: known.used.plus(answer.usage),
+            ..answer.clone()
+        },
     };
     let body = if answer.status == AnswerStatus::Completed {
         Body::StepCompleted(Box::new(ended))
@@ -171,46 +202,166 @@ fn task_ended(
     };
     let step_event = event(state.n + 1, context.clone(), body, Vec::new());
     let after = fold(Some(state.clone()), &step_event).ok()?;
-    match next(&after) {
-        Next::Wait => Some(step_event),
-        Next::Dispatch(task) => Some(Event {
-            effects: vec![dispatch(&task)],
+    match next(&after, context.at) {
+        Next::Wait => Some(Event {
+            effects: after_first(&after, answer),
             ..step_event
         }),
-        Next::End(status, text, reason) => Some(end(&after, status, text, reason, context)),
+        // It waits until the run is resumed.
+        Next::Dispatch(_) if after.phase == RunState::Paused => Some(step_event),
+        Next::Dispatch(task) => Some(Event {
+            effects: vec![dispatch(&task, 1)],
+            ..step_event
+        }),
+        Next::End(ending) => Some(end(&after, ending, context)),
     }
+}
+
+/// The next attempt after one that failed, when there is to be one.
+fn retry(
+    state: &State,
+    task: &Task,
+    attempt: u32,
+    answer: &Answer,
+    at: Timestamp,
+) -> Option<Retrying> {
+    let accepted = state.accepted()?;
+    let error = answer.error.as_ref()?;
+    let failures = task.failures + 1;
+    let goes_on = matches!(state.phase, RunState::Working | RunState::Paused);
+    let may = answer.status == AnswerStatus::Failed && error.retryable && goes_on;
+    let due = at.after(retry::pause(state.run, &task.id, failures));
+    let in_time = due < accepted.deadline;
+    let is_wanted = !is_won(state);
+    (may && failures <= accepted.retries && in_time && is_wanted).then(|| Retrying {
+        task: task.id.clone(),
+        attempt,
+        answer: answer.clone(),
+        failures,
+        due,
+    })
+}
+
+/// Whether the first answer was all that is wanted, and has come.
+fn is_won(state: &State) -> bool {
+    let takes_first = join(state).is_some_and(|join| join.mode == Aggregate::First);
+    takes_first && first(state).is_some()
+}
+
+/// When the first answer is all that is wanted, the others are canceled.
+fn after_first(state: &State, answer: &Answer) -> Vec<Effect> {
+    let is_first = first(state) == Some(&answer.task) && is_won(state);
+    if is_first {
+        end_live(state)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Has all live tasks ended, and their workers told.
+fn end_live(state: &State) -> Vec<Effect> {
+    let live = state.live().map(|(task, attempt)| Effect::EndTask {
+        task: task.clone(),
+        attempt,
+    });
+    live.chain([Effect::SignalCancel]).collect()
 }
 
 fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
     if state.phase == RunState::Canceling {
         return None;
     }
-    let mut effects: Vec<Effect> = state
-        .live()
-        .map(|(task, attempt)| Effect::EndTask {
-            task: task.clone(),
-            attempt,
-        })
-        .collect();
-    if effects.is_empty() {
+    if state.live().next().is_none() {
         let mut after = state.clone();
         after.cancel_reason = reason;
         after.n += 1;
-        return Some(end(
-            &after,
-            RunState::Canceled,
-            None,
-            canceled_reason(&after),
-            context,
-        ));
+        let ending = Ending::canceled(&after);
+        return Some(end(&after, ending, context));
     }
-    effects.push(Effect::SignalCancel);
-    Some(event(
-        state.n + 1,
-        context,
-        Body::Canceling(Canceling { reason }),
-        effects,
-    ))
+    let body = Body::Canceling(Canceling { reason });
+    Some(event(state.n + 1, context, body, end_live(state)))
+}
+
+fn pause(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
+    let body = Body::Paused(Paused { reason });
+    (state.phase == RunState::Working).then(|| event(state.n + 1, context, body, Vec::new()))
+}
+
+fn resume(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
+    if state.phase != RunState::Paused {
+        return None;
+    }
+    let mut effects = due_attempts(state, context.at);
+    if let Next::Dispatch(task) = next(state, context.at) {
+        effects.push(dispatch(&task, 1));
+    }
+    let body = Body::Unpaused(Unpaused { reason });
+    Some(event(state.n + 1, context, body, effects))
+}
+
+/// What is to be done because of the time. The attempts that are live at the end of the run's time are ended in their
+/// journals: nothing is decided before that.
+fn due(state: &State, context: Context) -> Option<Event> {
+    if let Some(reason) = overdue(state, context.at) {
+        let mut after = state.clone();
+        after.n += 1;
+        let ending = Ending::failed(reason, None);
+        let nobody_works = state.live().next().is_none();
+        return nobody_works.then(|| end(&after, ending, context));
+    }
+    let effects = due_attempts(state, context.at);
+    if effects.is_empty() || state.phase != RunState::Working {
+        return None;
+    }
+    let tasks = effects.iter().filter_map(|effect| match effect {
+        Effect::Dispatch { task, .. } => Some(task.clone()),
+        _ => None,
+    });
+    let body = Body::Dispatched(Dispatched {
+        tasks: tasks.collect(),
+    });
+    Some(event(state.n + 1, context, body, effects))
+}
+
+fn due_attempts(state: &State, at: Timestamp) -> Vec<Effect> {
+    let due = state.retrying().filter(|(_, _, due)| *due <= at);
+    due.map(|(task, attempt, _)| dispatch(task, attempt))
+        .collect()
+}
+
+/// The same again as a new run: what has completed is taken over, the rest is done.
+fn repeat(old: &State, context: Context) -> Option<Event> {
+    if !matches!(old.phase, RunState::Failed | RunState::Canceled) {
+        return None;
+    }
+    let accepted = old.accepted()?;
+    let steps = &accepted.definition.steps;
+    let completed = |step: &&Step| {
+        let answer = old.answer(&step.id);
+        answer.is_some_and(|answer| answer.status == AnswerStatus::Completed)
+    };
+    let agents = || steps.iter().filter(|step| is_ready_at_once(step));
+    let all_are_done = agents().all(|step| completed(&step));
+    // Something has to be done for the run to go on.
+    let taken_over: Vec<Answer> = if all_are_done {
+        Vec::new()
+    } else {
+        let done = agents().filter(completed);
+        done.filter_map(|step| old.answer(&step.id).cloned())
+            .collect()
+    };
+    let left = agents().filter(|step| all_are_done || !completed(step));
+    let effects = left.map(|step| dispatch(&step.id, 1)).collect();
+    let total = accepted.deadline.since(accepted.submitted_at);
+    let again = Accepted {
+        submitted_at: context.at,
+        deadline: context.at.after(total),
+        retry_of: Some(old.run),
+        taken_over,
+        reply: None,
+        ..accepted.clone()
+    };
+    Some(event(1, context, Body::Accepted(Box::new(again)), effects))
 }
 
 fn delete(state: &State, context: Context) -> Option<Event> {
@@ -230,144 +381,8 @@ fn delete(state: &State, context: Context) -> Option<Event> {
     ))
 }
 
-/// What follows when a task has ended.
-enum Next {
-    /// Others are at work.
-    Wait,
-    /// The aggregate step's task is to be done.
-    Dispatch(TaskId),
-    /// The run is over: state, text when not the answers under their names, reason when not completed.
-    End(RunState, Option<String>, Option<ErrorBody>),
-}
-
-fn next(state: &State) -> Next {
-    if state.live().next().is_some() {
-        return Next::Wait;
-    }
-    if state.phase == RunState::Canceling {
-        return Next::End(RunState::Canceled, None, canceled_reason(state));
-    }
-    let aggregate = state.steps().iter().find_map(|step| match &step.action {
-        Action::Aggregate {
-            mode,
-            needs,
-            min_answers,
-            ..
-        } => Some((step, *mode, needs, *min_answers)),
-        Action::Agent { .. } => None,
-    });
-    match aggregate {
-        None => after_single(state),
-        Some((step, mode, needs, min_answers)) => {
-            after_join(state, &step.id, mode, needs, min_answers)
-        }
-    }
-}
-
-fn after_single(state: &State) -> Next {
-    let answer = state
-        .steps()
-        .first()
-        .and_then(|step| state.answer(&step.id));
-    let Some(answer) = answer else {
-        return Next::End(
-            RunState::Failed,
-            None,
-            Some(ErrorBody::new(Code::Internal, "the run has no step")),
-        );
-    };
-    match end_by(answer) {
-        // A single agent's partial text is what there is of a result.
-        Next::End(state, None, reason) => Next::End(state, answer.text.clone(), reason),
-        next => next,
-    }
-}
-
-fn after_join(
-    state: &State,
-    id: &TaskId,
-    mode: Aggregate,
-    needs: &[TaskId],
-    min_answers: u32,
-) -> Next {
-    if let Some(answer) = state.answer(id) {
-        return end_by(answer);
-    }
-    let completed = needs
-        .iter()
-        .filter_map(|task| state.answer(task))
-        .filter(|a| a.status == AnswerStatus::Completed);
-    let completed = u32::try_from(completed.count()).unwrap_or(u32::MAX);
-    if completed < min_answers {
-        return Next::End(
-            RunState::Failed,
-            None,
-            Some(too_few(state, needs, completed, min_answers)),
-        );
-    }
-    match mode {
-        Aggregate::Concat => Next::End(RunState::Completed, None, None),
-        Aggregate::Summarize => Next::Dispatch(id.clone()),
-    }
-}
-
-/// The run ends as the task did that gives its answer.
-fn end_by(answer: &Answer) -> Next {
-    match (&answer.status, &answer.text) {
-        (AnswerStatus::Completed, Some(text)) => {
-            Next::End(RunState::Completed, Some(text.clone()), None)
-        }
-        _ => {
-            let reason = answer.error.clone();
-            let unnamed = || {
-                ErrorBody::new(
-                    Code::Internal,
-                    format!("{} ended without an answer", answer.task),
-                )
-            };
-            Next::End(RunState::Failed, None, Some(reason.unwrap_or_else(unnamed)))
-        }
-    }
-}
-
-fn too_few(state: &State, needs: &[TaskId], completed: u32, min_answers: u32) -> ErrorBody {
-    let failures = needs
-        .iter()
-        .filter_map(|task| state.answer(task))
-        .filter_map(|answer| {
-            answer
-                .error
-                .as_ref()
-                .map(|error| format!("{}: {}", answer.task, error.message))
-        });
-    let failures = failures.collect::<Vec<_>>().join("; ");
-    let message = format!(
-        "{completed} of {} agents answered, {min_answers} needed; {failures}",
-        needs.len()
-    );
-    ErrorBody::new(Code::TooFewAnswers, message)
-}
-
-fn canceled_reason(state: &State) -> Option<ErrorBody> {
-    let said = state
-        .cancel_reason
-        .as_ref()
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
-    Some(ErrorBody::new(
-        Code::Canceled,
-        format!("canceled on request{said}"),
-    ))
-}
-
-fn end(
-    state: &State,
-    status: RunState,
-    text: Option<String>,
-    reason: Option<ErrorBody>,
-    context: Context,
-) -> Event {
-    let result = Box::new(result::of_run(state, status, text, reason, context.at));
+fn end(state: &State, ending: Ending, context: Context) -> Event {
+    let result = Box::new(result::of_run(state, ending, context.at));
     let body = match result.status {
         RunState::Completed => Body::Completed(result),
         RunState::Canceled => Body::Canceled(result),
@@ -388,10 +403,10 @@ fn reply_effect(reply: Option<&String>) -> Vec<Effect> {
         .collect()
 }
 
-fn dispatch(task: &TaskId) -> Effect {
+fn dispatch(task: &TaskId, attempt: u32) -> Effect {
     Effect::Dispatch {
         task: task.clone(),
-        attempt: 1,
+        attempt,
     }
 }
 

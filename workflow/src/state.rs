@@ -2,12 +2,12 @@
 
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::{
-    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
+    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, Retrying, StepEnded,
 };
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
-use swarm_protocol::summary::{Stored, Summary};
+use swarm_protocol::summary::{Stored, Summary, WaitKind, WaitingFor};
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{AgentName, Answer, RunId, RunResult, RunState, TaskId, Timestamp};
+use swarm_protocol::{AgentName, Answer, RunId, RunResult, RunState, TaskId, Timestamp, Usage};
 
 /// A run as its log tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,36 @@ pub struct Task {
     pub progress: Progress,
     /// When its last attempt was dispatched.
     pub dispatched_at: Option<Timestamp>,
+    /// How often it has failed.
+    pub failures: u32,
+    /// What its failed attempts used, all but the one that ended it.
+    pub used: Usage,
+    /// Number of the event that ended it.
+    pub ended_by: Option<u64>,
+}
+
+impl Task {
+    fn new(id: TaskId, taken_over: Option<&Answer>) -> Self {
+        Self {
+            id,
+            progress: taken_over.map_or(Progress::Waiting, |answer| {
+                Progress::Ended(Box::new(answer.clone()))
+            }),
+            dispatched_at: None,
+            failures: 0,
+            used: Usage::default(),
+            ended_by: taken_over.map(|_| 1),
+        }
+    }
+
+    /// Whether this attempt may be dispatched now.
+    fn awaits(&self, attempt: u32) -> bool {
+        match self.progress {
+            Progress::Waiting => attempt == 1,
+            Progress::Retrying { attempt: next, .. } => attempt == next,
+            Progress::Live { .. } | Progress::Ended(_) => false,
+        }
+    }
 }
 
 /// Where a task is.
@@ -65,6 +95,15 @@ pub enum Progress {
     Live {
         /// Its attempt, from 1.
         attempt: u32,
+    },
+    /// Failed, and tried again later.
+    Retrying {
+        /// The next attempt.
+        attempt: u32,
+        /// When.
+        due: Timestamp,
+        /// How the last one failed.
+        answer: Box<Answer>,
     },
     /// Ended.
     Ended(Box<Answer>),
@@ -192,6 +231,55 @@ impl State {
             })
     }
 
+    /// The tasks that are tried again: the next attempt, and when.
+    pub fn retrying(&self) -> impl Iterator<Item = (&TaskId, u32, Timestamp)> {
+        let open = !self.phase.is_terminal();
+        self.tasks
+            .iter()
+            .filter_map(move |task| match task.progress {
+                Progress::Retrying { attempt, due, .. } if open => Some((&task.id, attempt, due)),
+                _ => None,
+            })
+    }
+
+    /// The task, with all that is known of it.
+    #[must_use]
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.id == *id)
+    }
+
+    /// What all attempts of the run have used so far.
+    #[must_use]
+    pub fn used(&self) -> Usage {
+        self.tasks.iter().fold(Usage::default(), |sum, task| {
+            let sum = sum.plus(task.used);
+            match &task.progress {
+                Progress::Ended(answer) => sum.plus(answer.usage),
+                _ => sum,
+            }
+        })
+    }
+
+    /// When something is to be done although nothing happens: the run's own deadline, or the next attempt of a task.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let accepted = self.accepted().filter(|_| !self.phase.is_terminal())?;
+        let runs = self.phase == RunState::Working;
+        let retries = self.retrying().map(|(_, _, due)| due).filter(|_| runs);
+        retries.chain([accepted.deadline]).min()
+    }
+
+    /// What the run waits for, as far as its log tells.
+    fn waiting_for(&self) -> Option<WaitingFor> {
+        let working = self.phase == RunState::Working && self.live().next().is_none();
+        let (task, _, _) = self.retrying().min_by_key(|(_, _, due)| *due)?;
+        working.then(|| WaitingFor {
+            kind: WaitKind::Retry,
+            name: Some(task.to_string()),
+            since: self.at,
+        })
+    }
+
     /// Whether the last event has effects and a cause that nobody redelivers.
     #[must_use]
     pub fn unconfirmed(&self) -> bool {
@@ -202,13 +290,10 @@ impl State {
     /// The state in one line, as the header of the last event holds it.
     #[must_use]
     pub fn summary(&self) -> Stored {
-        let (task, deadline) = match &self.origin {
-            Origin::Accepted(accepted) => {
-                let task = accepted.submission.task.as_deref().unwrap_or_default();
-                (task, Some(accepted.deadline))
-            }
-            Origin::Rejected(rejected) => (rejected.task.as_str(), None),
-            Origin::Deleted(_) => ("", None),
+        let task = match &self.origin {
+            Origin::Accepted(accepted) => accepted.submission.task.as_deref().unwrap_or_default(),
+            Origin::Rejected(rejected) => rejected.task.as_str(),
+            Origin::Deleted(_) => "",
         };
         let ended = self.phase.is_terminal();
         let labels = self
@@ -219,13 +304,13 @@ impl State {
             seq: self.submission_seq,
             task: task.chars().take(SUMMARY_TASK_CHARS).collect(),
             state: self.phase,
-            waiting_for: None,
-            deadline: deadline.filter(|_| !ended),
+            waiting_for: self.waiting_for(),
+            deadline: self.next_deadline(),
             unconfirmed: self.unconfirmed(),
             submitted_at: self.submitted_at(),
             ended_at: ended.then_some(self.at),
             labels,
-            retry_of: None,
+            retry_of: self.accepted().and_then(|accepted| accepted.retry_of),
         };
         Stored {
             summary,
@@ -255,20 +340,45 @@ impl State {
         }
     }
 
-    fn end_task(&mut self, ended: &StepEnded) -> Result<(), FoldError> {
-        let unknown = || FoldError::Task(ended.task.clone());
-        let task = self
-            .tasks
-            .iter_mut()
-            .find(|task| task.id == ended.task)
-            .ok_or_else(unknown)?;
-        match task.progress {
-            Progress::Live { attempt } if attempt == ended.attempt => {
-                task.progress = Progress::Ended(Box::new(ended.answer.clone()));
-                Ok(())
-            }
-            _ => Err(unknown()),
+    fn end_task(&mut self, ended: &StepEnded, n: u64) -> Result<(), FoldError> {
+        let task = self.live_task(&ended.task, ended.attempt)?;
+        task.progress = Progress::Ended(Box::new(ended.answer.clone()));
+        task.used = Usage::default();
+        task.ended_by = Some(n);
+        Ok(())
+    }
+
+    fn retry_task(&mut self, retrying: &Retrying) -> Result<(), FoldError> {
+        let task = self.live_task(&retrying.task, retrying.attempt)?;
+        task.failures = retrying.failures;
+        task.used = task.used.plus(retrying.answer.usage);
+        task.progress = Progress::Retrying {
+            attempt: retrying.attempt + 1,
+            due: retrying.due,
+            answer: Box::new(retrying.answer.clone()),
+        };
+        Ok(())
+    }
+
+    fn live_task(&mut self, id: &TaskId, attempt: u32) -> Result<&mut Task, FoldError> {
+        let is_live = |task: &&mut Task| {
+            task.id == *id
+                && matches!(task.progress, Progress::Live { attempt: live } if live == attempt)
+        };
+        let found = self.tasks.iter_mut().find(is_live);
+        found.ok_or_else(|| FoldError::Task(id.clone()))
+    }
+
+    /// From one phase to another.
+    fn turn(&mut self, from: RunState, to: RunState, event: &Event) -> Result<(), FoldError> {
+        if self.phase != from {
+            return Err(FoldError::Order {
+                event: event.body.name(),
+                state: self.phase,
+            });
         }
+        self.phase = to;
+        Ok(())
     }
 
     fn note_dispatches(&mut self, event: &Event) -> Result<(), FoldError> {
@@ -277,13 +387,11 @@ impl State {
                 continue;
             };
             let found = self.tasks.iter_mut().find(|t| t.id == *task);
-            match found {
-                Some(found) if found.progress == Progress::Waiting => {
-                    found.progress = Progress::Live { attempt: *attempt };
-                    found.dispatched_at = Some(event.at);
-                }
-                _ => return Err(FoldError::Task(task.clone())),
-            }
+            let Some(found) = found.filter(|found| found.awaits(*attempt)) else {
+                return Err(FoldError::Task(task.clone()));
+            };
+            found.progress = Progress::Live { attempt: *attempt };
+            found.dispatched_at = Some(event.at);
         }
         Ok(())
     }
@@ -334,7 +442,11 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
                 state: state.phase,
             });
         }
-        Body::StepCompleted(ended) | Body::StepFailed(ended) => state.end_task(ended)?,
+        Body::StepCompleted(ended) | Body::StepFailed(ended) => state.end_task(ended, event.n)?,
+        Body::Retrying(retrying) => state.retry_task(retrying)?,
+        Body::Dispatched(_) => {}
+        Body::Paused(_) => state.turn(RunState::Working, RunState::Paused, event)?,
+        Body::Unpaused(_) => state.turn(RunState::Paused, RunState::Working, event)?,
         Body::Canceling(Canceling { reason }) => {
             state.phase = RunState::Canceling;
             state.cancel_reason.clone_from(reason);
@@ -377,21 +489,24 @@ fn begin(event: &Event) -> Result<State, FoldError> {
             found: event.n,
         });
     }
-    let (origin, phase, result, steps): (_, _, _, &[Step]) = match &event.body {
-        Body::Accepted(accepted) => (
-            Origin::Accepted(accepted.clone()),
-            RunState::Submitted,
-            None,
-            &accepted.definition.steps,
-        ),
-        Body::Rejected(rejected) => (
-            Origin::Rejected(rejected.clone()),
-            RunState::Rejected,
-            Some(rejected.result.clone()),
-            &[],
-        ),
-        other => return Err(FoldError::Beginning(other.name())),
-    };
+    let (origin, phase, result, steps, taken_over): (_, _, _, &[Step], &[Answer]) =
+        match &event.body {
+            Body::Accepted(accepted) => (
+                Origin::Accepted(accepted.clone()),
+                RunState::Submitted,
+                None,
+                &accepted.definition.steps,
+                &accepted.taken_over,
+            ),
+            Body::Rejected(rejected) => (
+                Origin::Rejected(rejected.clone()),
+                RunState::Rejected,
+                Some(rejected.result.clone()),
+                &[],
+                &[],
+            ),
+            other => return Err(FoldError::Beginning(other.name())),
+        };
     let mut state = State {
         run: event.run,
         n: event.n,
@@ -400,10 +515,9 @@ fn begin(event: &Event) -> Result<State, FoldError> {
         phase,
         tasks: steps
             .iter()
-            .map(|step| Task {
-                id: step.id.clone(),
-                progress: Progress::Waiting,
-                dispatched_at: None,
+            .map(|step| {
+                let taken_over = taken_over.iter().find(|answer| answer.task == step.id);
+                Task::new(step.id.clone(), taken_over)
             })
             .collect(),
         cancel_reason: None,

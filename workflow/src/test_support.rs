@@ -29,6 +29,7 @@ pub(crate) fn team() -> Team {
         summarizer: known[3].clone(),
         known: known.into_iter().collect::<BTreeSet<_>>(),
         total: Duration::from_secs(3600),
+        retries: 3,
         budget: Budget {
             model_calls: Some(50),
             tool_calls: Some(100),

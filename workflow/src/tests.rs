@@ -1,10 +1,14 @@
 //! The engine as a whole: the ways of a run, and properties over any sequence of inputs.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use swarm_protocol::event::{Body, Cause, Effect, Event};
+use swarm_protocol::summary::WaitKind;
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{Aggregate, AnswerStatus, RunState, Submission, TaskId};
+use swarm_protocol::{Aggregate, AnswerStatus, RunId, RunState, Submission, TaskId, Timestamp};
 
+use crate::state::Progress;
 use crate::test_support::{answer, context, message, names, submit, team};
 use crate::{Decision, FoldError, Input, State, decide, fold, work_for};
 
@@ -25,6 +29,10 @@ impl Driver {
 
     fn input(&mut self, input: Input<'_>, cause: Cause) -> bool {
         let at = 1000 + i64::try_from(self.log.len()).unwrap();
+        self.input_at(at, input, cause)
+    }
+
+    fn input_at(&mut self, at: i64, input: Input<'_>, cause: Cause) -> bool {
         match decide(self.state.as_ref(), input, context(at, cause)) {
             Decision::Ignore => false,
             Decision::Append(event) => {
@@ -36,22 +44,56 @@ impl Driver {
     }
 
     fn end(&mut self, task: &str, status: AnswerStatus) -> bool {
+        self.end_with(task, status, false)
+    }
+
+    /// The live attempt of a task ends; an error may be one that is worth another try.
+    fn end_with(&mut self, task: &str, status: AnswerStatus, retryable: bool) -> bool {
         let task: TaskId = task.parse().unwrap();
+        let live = self
+            .state
+            .as_ref()
+            .and_then(|state| match state.progress(&task) {
+                Some(Progress::Live { attempt }) => Some(*attempt),
+                _ => None,
+            });
         let agent = self
             .state
             .as_ref()
             .and_then(|state| state.agent_of(&task))
             .cloned();
         let agent = agent.unwrap_or_else(|| "nobody".parse().unwrap());
-        let answer = answer(&task, &agent, status);
+        let mut answer = answer(&task, &agent, status);
+        if let Some(error) = &mut answer.error {
+            error.retryable = retryable;
+        }
         self.input(
             Input::TaskEnded {
                 task: &task,
-                attempt: 1,
+                attempt: live.unwrap_or(1),
                 answer: &answer,
             },
             message(9),
         )
+    }
+
+    fn command(&mut self, endpoint: &str, input: Input<'_>) -> bool {
+        let cause = Cause::Endpoint {
+            endpoint: endpoint.into(),
+        };
+        self.input(input, cause)
+    }
+
+    /// Time passes until this moment.
+    fn due(&mut self, at: Timestamp) -> bool {
+        let cause = Cause::Deadline {
+            deadline: "run".into(),
+        };
+        self.input_at(at.as_millis(), Input::Due, cause)
+    }
+
+    fn state(&self) -> &State {
+        self.state.as_ref().unwrap()
     }
 
     fn cancel(&mut self) -> bool {
@@ -78,6 +120,9 @@ impl Driver {
         self.state.as_ref().unwrap().result.as_ref().unwrap()
     }
 }
+
+/// Of the team.
+const RETRIES: u32 = 3;
 
 const AGENTS: [&str; 3] = ["research_agent", "creative_agent", "critical_agent"];
 
@@ -240,6 +285,171 @@ fn a_cancel_ends_live_tasks_and_then_the_run() {
     );
 }
 
+fn one() -> Submission {
+    Submission {
+        agents: Some(names(&["critical_agent"])),
+        ..Submission::of_task("t")
+    }
+}
+
+fn aggregated(aggregate: Aggregate) -> Submission {
+    Submission {
+        aggregate: Some(aggregate),
+        ..Submission::of_task("t")
+    }
+}
+
+#[test]
+fn a_task_that_failed_is_tried_again_later_and_its_use_counts() {
+    let mut run = Driver::new(one());
+    assert!(run.end_with("critical_agent", AnswerStatus::Failed, true));
+    assert_eq!(run.types(), ["accepted", "retrying"]);
+    let summary = run.state().summary().summary;
+    assert_eq!(summary.waiting_for.unwrap().kind, WaitKind::Retry);
+    let due = summary.deadline.unwrap();
+    assert!(due < run.state().accepted().unwrap().deadline);
+    assert!(!run.due(Timestamp::from_millis(due.as_millis() - 1)));
+    assert!(run.due(due));
+    assert!(!run.due(due), "once");
+    let dispatch = Effect::Dispatch {
+        task: "critical_agent".parse().unwrap(),
+        attempt: 2,
+    };
+    assert_eq!(run.log[2].effects, [dispatch]);
+    let work = work_for(run.state(), &"critical_agent".parse().unwrap(), 2).unwrap();
+    assert_eq!(work.budget.model_calls, Some(49), "one was used");
+    assert!(run.end("critical_agent", AnswerStatus::Completed));
+    assert_eq!(run.result().usage.model_calls, 2);
+    assert_eq!(run.result().answers[0].usage.model_calls, 2);
+}
+
+#[test]
+fn a_task_fails_when_its_attempts_are_used_up_or_its_error_is_lasting() {
+    let mut run = Driver::new(one());
+    for _ in 0..3 {
+        assert!(run.end_with("critical_agent", AnswerStatus::Failed, true));
+        let due = run.state().next_deadline().unwrap();
+        assert!(run.due(due));
+    }
+    assert!(run.end_with("critical_agent", AnswerStatus::Failed, true));
+    assert_eq!(run.phase(), RunState::Failed);
+    let mut run = Driver::new(one());
+    assert!(run.end_with("critical_agent", AnswerStatus::Failed, false));
+    assert_eq!(run.phase(), RunState::Failed);
+}
+
+#[test]
+fn a_run_whose_time_is_over_fails_when_nobody_works_on_it() {
+    let mut run = Driver::new(one());
+    let deadline = run.state().accepted().unwrap().deadline;
+    assert!(
+        !run.due(deadline),
+        "its attempt is ended in its journal first"
+    );
+    run.end_with("critical_agent", AnswerStatus::Failed, true);
+    assert!(run.due(deadline));
+    assert_eq!(run.result().reason.as_ref().unwrap().code, "SW-DEADLINE");
+    assert_eq!(run.result().answers[0].status, AnswerStatus::Failed);
+}
+
+#[test]
+fn a_paused_run_starts_nothing_until_it_is_resumed() {
+    let mut run = Driver::new(Submission::of_task("t"));
+    let pause = Input::Pause { reason: None };
+    assert!(run.command("pause", pause.clone()));
+    assert!(
+        !run.command("pause", pause),
+        "a second pause changes nothing"
+    );
+    assert_eq!(run.phase(), RunState::Paused);
+    run.end_with(AGENTS[0], AnswerStatus::Failed, true);
+    run.end(AGENTS[1], AnswerStatus::Completed);
+    run.end(AGENTS[2], AnswerStatus::Completed);
+    let (_, _, due) = run.state().retrying().next().unwrap();
+    assert!(!run.due(due));
+    // The next deadline is that of the run.
+    let deadline = run.state().accepted().unwrap().deadline;
+    assert_eq!(run.state().next_deadline(), Some(deadline));
+    let resume = Input::Resume { reason: None };
+    let at = due.as_millis();
+    assert!(run.input_at(at, resume, message(7)));
+    assert_eq!(run.log.last().unwrap().effects.len(), 1);
+    assert_eq!(run.phase(), RunState::Working);
+    run.end(AGENTS[0], AnswerStatus::Completed);
+    assert!(run.end("aggregate", AnswerStatus::Completed));
+}
+
+#[test]
+fn a_resumed_run_goes_on_with_what_was_held_back() {
+    let mut run = Driver::new(Submission::of_task("t"));
+    run.command("pause", Input::Pause { reason: None });
+    for agent in AGENTS {
+        run.end(agent, AnswerStatus::Completed);
+    }
+    assert_eq!(run.state().live().count(), 0);
+    assert!(run.command("resume", Input::Resume { reason: None }));
+    assert_eq!(run.state().live().count(), 1, "the summary");
+}
+
+#[test]
+fn the_first_answer_cancels_the_others() {
+    let mut run = Driver::new(aggregated(Aggregate::First));
+    run.end(AGENTS[0], AnswerStatus::Failed);
+    run.end(AGENTS[1], AnswerStatus::Completed);
+    assert_eq!(
+        run.log.last().unwrap().effects.len(),
+        2,
+        "one is live, and told"
+    );
+    run.end(AGENTS[2], AnswerStatus::Canceled);
+    assert_eq!(run.phase(), RunState::Completed);
+    assert_eq!(run.result().text, "text of creative_agent");
+    assert_eq!(run.result().answers.len(), 3);
+}
+
+#[test]
+fn a_vote_and_an_object_have_data() {
+    for (aggregate, data) in [
+        (Aggregate::Vote, "text of research_agent"),
+        (Aggregate::Json, "research_agent"),
+    ] {
+        let mut run = Driver::new(aggregated(aggregate));
+        for agent in AGENTS {
+            run.end(agent, AnswerStatus::Completed);
+        }
+        assert_eq!(run.phase(), RunState::Completed);
+        assert!(run.result().data.as_ref().unwrap().get(data).is_some());
+    }
+}
+
+#[test]
+fn a_run_is_repeated_without_what_was_done() {
+    let mut old = Driver::new(Submission::of_task("t"));
+    old.end(AGENTS[0], AnswerStatus::Completed);
+    assert!(
+        !Driver::default().command("retry", Input::Repeat(old.state())),
+        "it is open"
+    );
+    old.end(AGENTS[1], AnswerStatus::Failed);
+    old.end(AGENTS[2], AnswerStatus::Failed);
+    let mut new = Driver::default();
+    assert!(new.command("retry", Input::Repeat(old.state())));
+    assert_eq!(new.state().live().count(), 2);
+    assert_eq!(
+        new.state().summary().summary.retry_of,
+        Some(old.state().run)
+    );
+    assert!(!new.command("retry", Input::Repeat(old.state())), "once");
+    new.end(AGENTS[1], AnswerStatus::Completed);
+    new.end(AGENTS[2], AnswerStatus::Completed);
+    assert!(new.end("aggregate", AnswerStatus::Completed));
+    assert_eq!(
+        new.result().answers[0].text.as_deref(),
+        Some("text of research_agent")
+    );
+    assert_eq!(new.result().status, RunState::Completed);
+}
+
 #[test]
 fn a_wrong_submission_is_a_rejected_run() {
     let run = Driver::new(Submission {
@@ -300,7 +510,10 @@ fn a_broken_log_is_named() {
 /// Something that may happen to a run.
 #[derive(Debug, Clone)]
 enum Happening {
-    End(usize, AnswerStatus),
+    End(usize, AnswerStatus, bool),
+    Pause,
+    Resume,
+    Due(u16),
     EndAggregate(AnswerStatus),
     Stranger,
     Cancel,
@@ -314,7 +527,11 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(AnswerStatus::Canceled)
     ];
     prop_oneof![
-        6 => (0usize..4, status.clone()).prop_map(|(i, status)| Happening::End(i, status)),
+        8 => (0usize..4, status.clone(), any::<bool>())
+            .prop_map(|(i, status, retryable)| Happening::End(i, status, retryable)),
+        1 => Just(Happening::Pause),
+        2 => Just(Happening::Resume),
+        6 => (0u16..4).prop_map(Happening::Due),
         2 => status.prop_map(Happening::EndAggregate),
         1 => Just(Happening::Stranger),
         1 => Just(Happening::Cancel),
@@ -329,7 +546,10 @@ fn submission() -> impl Strategy<Value = Submission> {
     ));
     let aggregate = prop::option::of(prop_oneof![
         Just(Aggregate::Concat),
-        Just(Aggregate::Summarize)
+        Just(Aggregate::Summarize),
+        Just(Aggregate::Vote),
+        Just(Aggregate::First),
+        Just(Aggregate::Json),
     ]);
     (agents, aggregate, prop::option::of(1u32..4)).prop_map(|(agents, aggregate, min_answers)| {
         Submission {
@@ -345,11 +565,23 @@ fn play(submission: Submission, happenings: &[Happening]) -> Driver {
     let mut run = Driver::new(submission);
     for happening in happenings {
         match happening {
-            Happening::End(i, status) => {
+            Happening::End(i, status, retryable) => {
                 let tasks = &run.state.as_ref().unwrap().tasks;
                 if let Some(task) = tasks.get(*i).map(|task| task.id.to_string()) {
-                    run.end(&task, *status);
+                    run.end_with(&task, *status, *retryable);
                 }
+            }
+            Happening::Pause => {
+                run.command("pause", Input::Pause { reason: None });
+            }
+            Happening::Resume => {
+                run.command("resume", Input::Resume { reason: None });
+            }
+            Happening::Due(seconds) => {
+                let next = run.state().next_deadline();
+                let last = run.log.last().unwrap().at;
+                let at = next.unwrap_or(last).max(last);
+                run.due(at.after(std::time::Duration::from_secs(u64::from(*seconds))));
             }
             Happening::EndAggregate(status) => {
                 run.end("aggregate", *status);
@@ -407,7 +639,7 @@ proptest! {
     }
 
     #[test]
-    fn a_task_is_dispatched_once_and_ends_once(
+    fn an_attempt_is_dispatched_once_and_a_task_ends_once(
         submission in submission(),
         happenings in prop::collection::vec(happening(), 0..24),
     ) {
@@ -416,25 +648,58 @@ proptest! {
         let mut ended = Vec::new();
         for event in &run.log {
             dispatched.extend(event.effects.iter().filter_map(|effect| match effect {
-                Effect::Dispatch { task, .. } => Some(task.clone()),
+                Effect::Dispatch { task, attempt } => Some((task.clone(), *attempt)),
                 _ => None,
             }));
             if let Body::StepCompleted(step) | Body::StepFailed(step) = &event.body {
                 ended.push(step.task.clone());
             }
         }
-        for list in [&mut dispatched, &mut ended] {
-            let total = list.len();
-            list.sort();
-            list.dedup();
-            prop_assert_eq!(list.len(), total);
-        }
-        prop_assert!(ended.iter().all(|task| dispatched.contains(task)));
+        let different = |count: usize, total: usize| count == total;
+        let attempts: BTreeSet<_> = dispatched.iter().collect();
+        prop_assert!(different(attempts.len(), dispatched.len()));
+        prop_assert!(different(ended.iter().collect::<BTreeSet<_>>().len(), ended.len()));
+        prop_assert!(ended.iter().all(|task| dispatched.iter().any(|(known, _)| known == task)));
+        prop_assert!(dispatched.iter().all(|(_, attempt)| *attempt <= RETRIES + 1));
         let state = run.state.unwrap();
         for (task, attempt) in state.live() {
             let work = work_for(&state, task, attempt);
             prop_assert!(work.is_some_and(|work| Some(&work.agent) == state.agent_of(task)));
         }
+    }
+
+    #[test]
+    fn nothing_starts_while_a_run_is_paused_or_canceled(
+        submission in submission(),
+        happenings in prop::collection::vec(happening(), 0..24),
+    ) {
+        let run = play(submission, &happenings);
+        let mut state = None;
+        for event in &run.log {
+            let before = state.as_ref().map(|state: &State| state.phase);
+            let starts = event.effects.iter().any(|effect| matches!(effect, Effect::Dispatch { .. }));
+            let may = match before {
+                None | Some(RunState::Working) => true,
+                Some(RunState::Paused) => matches!(event.body, Body::Unpaused(_)),
+                Some(_) => false,
+            };
+            prop_assert!(may || !starts, "{:?} in {:?}", event.body.name(), before);
+            state = Some(fold(state, event).unwrap());
+        }
+    }
+
+    /// An open run has somebody at work, or a time at which it goes on, or a person who held it up.
+    #[test]
+    fn a_run_is_never_stuck(
+        submission in submission(),
+        happenings in prop::collection::vec(happening(), 0..24),
+    ) {
+        let run = play(submission, &happenings);
+        let state = run.state();
+        if !state.phase.is_terminal() && state.phase != RunState::Paused {
+            prop_assert!(state.live().next().is_some() || state.retrying().next().is_some());
+        }
+        prop_assert!(state.phase.is_terminal() || state.next_deadline().is_some());
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
         .budget
         .or(accepted.submission.budget.unwrap_or_default());
     let tasks: Vec<&Step> = accepted.definition.steps.iter().filter(asks).collect();
-    match &step.action {
+    let share = match &step.action {
         Action::Aggregate { needs, .. } => {
             let answers = needs.iter().filter_map(|task| state.answer(task));
             let used = answers.fold(Usage::default(), |sum, answer| sum.plus(answer.usage));
@@ -63,7 +63,10 @@ fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
             let index = index.unwrap_or_default() as u64;
             budget.share(index, tasks.len() as u64)
         }
-    }
+    };
+    // Attempts that failed have used their part.
+    let used = state.task(&step.id).map(|task| task.used);
+    share.without(used.unwrap_or_default())
 }
 
 /// What the summarizer gets: the task, and each answer under its task's name.
