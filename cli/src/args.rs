@@ -253,6 +253,30 @@ pub(crate) enum RunsCommand {
         #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
     },
+    /// Let no new attempt of a run start; what is at work goes on
+    Pause {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let attempts of a paused run start again
+    Resume {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Do a run again that has failed or was canceled, as a new one; what had completed is taken over
+    Retry {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
+        run: RunRef,
+    },
     /// Cancel a run
     Cancel {
         /// Id, prefix of at least 8 characters, ticket, or seq:17

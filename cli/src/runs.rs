@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use swarm_client::Client;
 use swarm_protocol::card::Card;
-use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, TimeSpent};
+use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, StateReply, TimeSpent};
 use swarm_protocol::summary::{WaitKind, WaitingFor};
 use swarm_protocol::{Code, RunRef, RunState, Span, Summary, Timestamp};
 
@@ -72,13 +72,32 @@ pub(crate) async fn runs(
             Ok(())
         }
         RunsCommand::Cancel { run, reason } => {
-            let reply = client.cancel(&run, reason).await?;
+            show_state(&client.cancel(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Pause { run, reason } => {
+            show_state(&client.pause(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Resume { run, reason } => {
+            show_state(&client.resume(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Retry { run } => {
+            let reply = client.retry(&run).await?;
             match format {
                 Format::Json => output::document(&reply),
-                Format::Text => output::data(&format!("{} {}", reply.run, reply.state)),
+                Format::Text => output::data(&reply.run.to_string()),
             }
             Ok(())
         }
+    }
+}
+
+fn show_state(reply: &StateReply, format: Format) {
+    match format {
+        Format::Json => output::document(reply),
+        Format::Text => output::data(&format!("{} {}", reply.run, reply.state)),
     }
 }
 

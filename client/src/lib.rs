@@ -10,8 +10,8 @@ use std::time::Duration;
 use swarm_bus::connection::RequestError;
 use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
 use swarm_protocol::endpoint::{
-    AgentsReply, AgentsRequest, DeleteReply, Explanation, OpenError, RunRequestBody, RunsReply,
-    RunsRequest, StateReply,
+    AgentsReply, AgentsRequest, DeleteReply, Explanation, OpenError, RetryReply, RunRequestBody,
+    RunsReply, RunsRequest, StateReply,
 };
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
@@ -127,12 +127,58 @@ impl Client {
         run: &RunRef,
         reason: Option<String>,
     ) -> Result<StateReply, ClientError> {
+        self.command(subjects::CANCEL, run, reason).await
+    }
+
+    /// Lets no new attempt of a run start.
+    ///
+    /// # Errors
+    /// When there is no such open run.
+    pub async fn pause(
+        &self,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
+        self.command(subjects::PAUSE, run, reason).await
+    }
+
+    /// Lets attempts start again.
+    ///
+    /// # Errors
+    /// When there is no such open run.
+    pub async fn resume(
+        &self,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
+        self.command(subjects::RESUME, run, reason).await
+    }
+
+    /// Does a run again that has failed or was canceled; the new run.
+    ///
+    /// # Errors
+    /// When there is no such run, or it is neither.
+    pub async fn retry(&self, run: &RunRef) -> Result<RetryReply, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason: None,
+        };
+        read(&self.call(subjects::RETRY, &body, ENDPOINT_TIMEOUT).await?)
+    }
+
+    async fn command(
+        &self,
+        subject: &'static str,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
         let body = RunRequestBody {
             run: run.to_string(),
             wait: None,
             reason,
         };
-        read(&self.call(subjects::CANCEL, &body, ENDPOINT_TIMEOUT).await?)
+        read(&self.call(subject, &body, ENDPOINT_TIMEOUT).await?)
     }
 
     /// The story of a run, where its time went, and why it waits.

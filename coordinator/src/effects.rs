@@ -24,6 +24,15 @@ const SIGNAL_AGAIN: [Duration; 3] = [
     Duration::from_secs(10),
 ];
 
+/// How a coordinator ends an attempt, and why.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Somebody asked for it.
+    Canceled(ErrorBody),
+    /// A deadline has passed.
+    TimedOut(ErrorBody),
+}
+
 impl Shared {
     /// Publishes the effects of an event; `state` is the run's after it, or later.
     ///
@@ -42,7 +51,9 @@ impl Shared {
                     self.dispatch(state, task, *attempt, id, trace).await?;
                 }
                 Effect::EndTask { task, attempt } => {
-                    self.end_task(state, task, *attempt, trace).await?
+                    let reason = ErrorBody::new(Code::Canceled, "canceled on request");
+                    self.end_task(state, task, *attempt, Ending::Canceled(reason))
+                        .await?
                 }
                 Effect::SignalCancel => self.signal_cancel(event.run, trace).await,
                 Effect::Reply { subject } => {
@@ -75,25 +86,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends an attempt as canceled in its journal, unless something else has ended it.
-    async fn end_task(
+    /// Ends an attempt in its journal, unless something else has ended it.
+    pub(crate) async fn end_task(
         &self,
         state: &State,
         task: &TaskId,
         attempt: u32,
-        trace: TraceParent,
+        ending: Ending,
     ) -> Result<(), TransitionError> {
         let Some(agent) = state.agent_of(task) else {
             return Ok(());
         };
-        let run = state.run;
+        let (run, trace) = (state.run, state.trace());
+        let (status, reason, body): (_, _, fn(Box<Answer>) -> Body) = match ending {
+            Ending::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
+            Ending::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
+        };
         let answer = Answer {
             task: task.clone(),
             agent: agent.clone(),
             model: String::new(),
-            status: AnswerStatus::Canceled,
+            status,
             text: None,
-            error: Some(ErrorBody::new(Code::Canceled, "canceled on request")),
+            error: Some(reason),
             usage: Usage::default(),
             elapsed_ms: 0,
             simulated: false,
@@ -108,7 +123,7 @@ impl Shared {
             instance: self.options.instance.clone(),
             at: Timestamp::now(),
             turn_ms: None,
-            body: Body::Canceled(Box::new(answer)),
+            body: body(Box::new(answer)),
         };
         let fence = subjects::journal_fence(run, task);
         let subject = subjects::journal(run, task, entry.body.leaf());
@@ -144,7 +159,7 @@ impl Shared {
         }
     }
 
-    async fn signal_cancel(&self, run: RunId, trace: TraceParent) {
+    pub(crate) async fn signal_cancel(&self, run: RunId, trace: TraceParent) {
         send_signal(&self.bus, run, trace).await;
         let bus = self.bus.clone();
         self.background.spawn(async move {

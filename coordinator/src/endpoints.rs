@@ -18,14 +18,17 @@ use crate::index::Index;
 
 mod agents;
 mod ask;
-mod cancel;
+mod commands;
 mod delete;
 mod explain;
 mod register;
 mod result;
+mod retry;
 mod runs;
 
-const ENDPOINTS: [Endpoint; 9] = [
+use commands::Command;
+
+const ENDPOINTS: [Endpoint; 12] = [
     Endpoint {
         name: "ask",
         subject: subjects::ASK,
@@ -49,6 +52,18 @@ const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         name: "cancel",
         subject: subjects::CANCEL,
+    },
+    Endpoint {
+        name: "pause",
+        subject: subjects::PAUSE,
+    },
+    Endpoint {
+        name: "resume",
+        subject: subjects::RESUME,
+    },
+    Endpoint {
+        name: "retry",
+        subject: subjects::RETRY,
     },
     Endpoint {
         name: "delete",
@@ -121,7 +136,10 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "result" => result::answer(&shared, call).await,
         "runs" => runs::answer(&shared, call).await,
         "explain" => explain::answer(&shared, call).await,
-        "cancel" => cancel::answer(&shared, call).await,
+        "cancel" => commands::answer(&shared, Command::Cancel, call).await,
+        "pause" => commands::answer(&shared, Command::Pause, call).await,
+        "resume" => commands::answer(&shared, Command::Resume, call).await,
+        "retry" => retry::answer(&shared, call).await,
         "delete" => delete::answer(&shared, call).await,
         "agents" => agents::answer(&shared, call).await,
         "register" => register::answer(&shared, call).await,

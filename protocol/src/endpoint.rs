@@ -172,6 +172,13 @@ pub struct TimeSpent {
     pub tool_ms: u64,
 }
 
+/// Reply of `retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryReply {
+    /// The new run.
+    pub run: RunId,
+}
+
 /// Reply of `delete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeleteReply {

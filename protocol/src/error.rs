@@ -116,6 +116,10 @@ codes! {
     RunAmbiguous "SW-RUN-AMBIGUOUS" 409 lasting "Give more of the id.",
     /// The run has not ended yet.
     RunOpen "SW-RUN-OPEN" 409 retryable "Wait: `swarm runs watch <run>`, or `swarm.result` with a `wait`. Before a delete: `swarm runs cancel <run>`.",
+    /// Nobody ran the agent for as long as a task may wait.
+    Queue "SW-QUEUE" 503 lasting "Start the agent, `swarm agent <name>`, and `swarm runs retry <run>`; or raise runs.deadlines.queue, or `queue_timeout` of the submission.",
+    /// The run is in a state in which the command means nothing.
+    RunState "SW-RUN-STATE" 409 lasting "`swarm runs explain <run>` says what it does.",
     /// The run has ended otherwise than the command wants.
     RunEnded "SW-RUN-ENDED" 409 lasting "Nothing: `swarm runs show <run>` has its result.",
     /// The same id came with other content, or with that of a run that was deleted.

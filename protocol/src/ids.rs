@@ -150,6 +150,9 @@ pub fn hex(bytes: &[u8]) -> String {
 pub struct RunId(Uuid);
 
 impl RunId {
+    /// The last one of all, where they are in order.
+    pub const LAST: Self = Self(Uuid::max());
+
     /// The run of a UUID in its text form of 36 characters, upper case accepted.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -172,6 +175,15 @@ impl RunId {
         Self(Uuid::new_v5(
             &namespace(),
             format!("{swarm_id}:{seq}").as_bytes(),
+        ))
+    }
+
+    /// The run that does another one again.
+    #[must_use]
+    pub fn from_retry(old: Self) -> Self {
+        Self(Uuid::new_v5(
+            &namespace(),
+            format!("retry:{old}").as_bytes(),
         ))
     }
 

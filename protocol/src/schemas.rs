@@ -30,6 +30,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("runs", schema::<endpoint::RunsReply>()),
         ("explain", schema::<endpoint::Explanation>()),
         ("delete", schema::<endpoint::DeleteReply>()),
+        ("retry", schema::<endpoint::RetryReply>()),
         ("state", schema::<endpoint::StateReply>()),
         ("agents-request", schema::<endpoint::AgentsRequest>()),
         ("agents", schema::<endpoint::AgentsReply>()),

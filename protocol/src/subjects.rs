@@ -46,6 +46,12 @@ pub fn service_stats() -> String {
 pub const EXPLAIN: &str = "swarm.explain";
 /// The endpoint that cancels a run.
 pub const CANCEL: &str = "swarm.cancel";
+/// The endpoint that lets no new attempt of a run start.
+pub const PAUSE: &str = "swarm.pause";
+/// The endpoint that lets attempts start again.
+pub const RESUME: &str = "swarm.resume";
+/// The endpoint that does a run again.
+pub const RETRY: &str = "swarm.retry";
 /// The endpoint that forgets a run.
 pub const DELETE: &str = "swarm.delete";
 /// The endpoint that lists agents.

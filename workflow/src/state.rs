@@ -316,6 +316,9 @@ impl State {
             summary,
             live: self.live_agents(),
             at: self.at,
+            queue: self
+                .accepted()
+                .and_then(|accepted| accepted.submission.queue_timeout),
             deleted: self.is_deleted(),
         }
     }
