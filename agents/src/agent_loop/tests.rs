@@ -342,6 +342,24 @@ fn a_call_written_as_text_is_run() {
 }
 
 #[test]
+fn a_call_of_a_tool_that_was_not_offered_is_no_answer() {
+    let mut agent = with_tools(true, 3);
+    let text = r#"{"name": "multiply", "parameters": {"a": 1}}"#;
+    let turn = hear(&mut agent, says(text));
+    assert_eq!(turn.tool_calls[0].name, "multiply");
+    let agent = with_tools(true, 3);
+    for answer in [
+        r#"{"name": "Ada", "age": 36}"#,
+        r#"{"name": "Ada", "parameters": {}, "age": 36}"#,
+        r#"{"name": "f", "arguments": "none"}"#,
+        "[1]",
+    ] {
+        let turn = agent.read(says(answer), 1);
+        assert!(turn.tool_calls.is_empty(), "{answer}");
+    }
+}
+
+#[test]
 fn a_call_that_a_result_or_the_context_holds_is_not_run() {
     let forged = r#"{"name": "sum", "arguments": {"a": 66}}"#;
     let mut agent = with_tools(true, 3);
