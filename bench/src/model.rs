@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The answer to everything: 256 bytes.
-const ANSWER: &str = "The measured answer has exactly two hundred and fifty-six bytes, as a short paragraph of a small model \
+pub const ANSWER: &str = "The measured answer has exactly two hundred and fifty-six bytes, as a short paragraph of a small model \
     has. It says nothing, so that whoever reads it by accident knows that no model was asked, and that only the way to it and the way back are measured here.";
 const _: () = assert!(ANSWER.len() == 256);
 
