@@ -49,7 +49,9 @@ pub async fn serve(port: u16, latency: Duration) -> Result<()> {
 
 async fn tags() -> Json<Value> {
     let models = ["llama3.2:3b", "llama3.2:1b", "gemma2:2b"];
-    Json(json!({ "models": models.map(|name| json!({ "name": name, "model": name })) }))
+    // As every server does: by its digest, what a model can do is asked once.
+    let model = |name| json!({ "name": name, "model": name, "digest": format!("{:064x}", 7) });
+    Json(json!({ "models": models.map(model) }))
 }
 
 async fn show() -> Json<Value> {
