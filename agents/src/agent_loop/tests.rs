@@ -586,6 +586,37 @@ fn budgets_end_the_loop_by_name_and_keep_what_there_is() {
 }
 
 #[test]
+fn calls_of_one_turn_stay_within_the_budget() {
+    let budget = Budget {
+        tool_calls: Some(2),
+        ..Budget::default()
+    };
+    let mut agent = AgentLoop::new(settings(9), facts(true), offers(), &work(None, budget));
+    let named: Vec<_> = (0..5).map(|a| (None, "sum", json!({ "a": a }))).collect();
+    hear(&mut agent, calls(&named));
+    assert_eq!(answer_calls(&mut agent, ToolStatus::Success, "2"), 2);
+    assert_eq!(failed(&agent).code, "SW-BUDGET");
+    assert_eq!(agent.usage().tool_calls, 2);
+}
+
+#[test]
+fn the_same_call_twice_in_a_turn_is_run_once() {
+    let mut agent = with_tools(true, 9);
+    let named = [
+        (Some("x"), "sum", json!({"a": 1})),
+        (Some("y"), "sum", json!({"a": 1})),
+    ];
+    hear(&mut agent, calls(&named));
+    assert_eq!(answer_calls(&mut agent, ToolStatus::Success, "2"), 1);
+    assert_eq!(
+        answer_calls(&mut agent, ToolStatus::Success, "2"),
+        0,
+        "it is known"
+    );
+    assert_eq!(asked(&agent).messages.len(), 5);
+}
+
+#[test]
 fn a_long_result_is_cut_to_the_window() {
     let facts = ModelFacts {
         window: 1024,
