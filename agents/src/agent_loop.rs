@@ -3,7 +3,7 @@
 //!
 //! Turn -> tools -> turn, at most `max_iterations` of them; then one turn without tools, which has to answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use swarm_model::context::Calibration;
@@ -23,9 +23,11 @@ mod request;
 mod structured;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod words;
 
 use reading::Asked;
+use trouble::Trouble;
 use words::Closing;
 
 /// What the loop needs to know of its agent.
@@ -56,17 +58,11 @@ pub enum Step {
     Fail(ErrorBody),
 }
 
-/// Calls that cannot be read, until the model is asked for JSON in place of calls; as many again, and it gets no tools.
-const MOST_UNREADABLE: u32 = 2;
-
 /// The same call with the same arguments is answered once from what is known; the next time ends the use of tools.
 const MOST_SAME: u32 = 2;
 
 /// Turns in a row whose calls brought nothing new end the use of tools.
 const MOST_FRUITLESS: u32 = 3;
-
-/// Times that a host may find the chat too long.
-const MOST_TOO_LONG: u32 = 2;
 
 /// A call whose result the next turn waits for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,18 +76,6 @@ struct Pending {
 struct Known {
     result: ToolReturn,
     times: u32,
-}
-
-/// How often something went wrong.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Trouble {
-    unreadable: u32,
-    not_json: u32,
-    cut: u32,
-    looping: u32,
-    announced: u32,
-    too_long: u32,
-    fruitless: u32,
 }
 
 /// One attempt at a task.
@@ -173,9 +157,9 @@ impl AgentLoop {
         if let Some(error) = self.failure.clone().or_else(|| self.over_budget()) {
             return Step::Fail(error);
         }
-        let open: Vec<ToolCall> = self.open_calls().cloned().collect();
-        if !open.is_empty() {
-            return Step::Call(open);
+        let next = self.next_calls();
+        if !next.is_empty() {
+            return Step::Call(next);
         }
         match self.request() {
             Ok(request) => Step::Ask(Box::new(request)),
@@ -321,6 +305,18 @@ impl AgentLoop {
             .map(|pending| &pending.call)
     }
 
+    /// The open calls that may run now: as many as the budget allows, and of the same ones the first, whose result the others get.
+    fn next_calls(&self) -> Vec<ToolCall> {
+        let bound = self.budget.tool_calls.unwrap_or(u64::MAX);
+        let left = bound.saturating_sub(self.usage.tool_calls);
+        let mut seen = BTreeSet::new();
+        self.open_calls()
+            .filter(|call| seen.insert(calls::key(call)))
+            .take(usize::try_from(left).unwrap_or(usize::MAX))
+            .cloned()
+            .collect()
+    }
+
     /// Whether the next turn is the one without tools.
     fn is_closing(&self) -> bool {
         self.closing.is_some() || (!self.tools.is_empty() && self.turns >= self.max_turns())
@@ -424,110 +420,6 @@ impl AgentLoop {
         if self.trouble.fruitless >= MOST_FRUITLESS {
             self.closing.get_or_insert(Closing::NoProgress);
         }
-    }
-
-    fn take_problem(&mut self, problem: TurnProblem, turn: &ModelTurn, closing: bool) {
-        let trouble = &mut self.trouble;
-        match problem {
-            TurnProblem::ToolsUnsupported => self.mode = ToolMode::Structured,
-            TurnProblem::TooLong => {
-                trouble.too_long += 1;
-                if trouble.too_long > MOST_TOO_LONG {
-                    let message =
-                        "the chat does not fit into the model's context window".to_owned();
-                    self.failure = Some(ErrorBody::new(Code::ModelContext, message));
-                }
-            }
-            TurnProblem::CallUnreadable => {
-                trouble.unreadable += 1;
-                self.degrade();
-            }
-            TurnProblem::CallAnnounced => {
-                trouble.announced += 1;
-                // Once may be a manner of speaking; who does it again does not know how.
-                if trouble.announced > 1 {
-                    trouble.unreadable += MOST_UNREADABLE;
-                }
-                self.degrade();
-            }
-            TurnProblem::NotJson => {
-                trouble.not_json += 1;
-                if trouble.not_json >= MOST_UNREADABLE {
-                    self.closing.get_or_insert(Closing::Unreadable);
-                }
-            }
-            TurnProblem::Cut => trouble.cut += 1,
-            TurnProblem::Looping => {
-                trouble.looping += 1;
-                if trouble.looping > 1 {
-                    let message = format!("the model {} repeats itself", self.settings.model);
-                    self.failure = Some(ErrorBody::new(Code::ModelLooping, message));
-                }
-            }
-            TurnProblem::Empty | TurnProblem::OnlyThinking
-                if self.facts.thinking && Measure::WithoutThinking.is_on() =>
-            {
-                self.think = Some(false);
-            }
-            TurnProblem::Empty | TurnProblem::OnlyThinking | TurnProblem::CallAtTheEnd => {}
-        }
-        if let Some(text) = words::feedback(problem, turn, self.settings.num_predict) {
-            if !turn.text.trim().is_empty() {
-                self.messages.push(Message::assistant(turn.text.trim()));
-            }
-            self.messages.push(Message::user(text));
-        }
-        let was_asked = turn.usage.model_calls > 0;
-        let last = closing || (self.tools.is_empty() && self.turns >= self.max_turns());
-        if problem == TurnProblem::Cut && (last || self.trouble.cut > 1) {
-            self.answer = self.cut_answer(turn);
-        }
-        if was_asked && last && self.answer.is_none() && self.failure.is_none() {
-            self.failure = Some(self.out_of_turns(problem, closing));
-        }
-    }
-
-    /// A beginning is better than nothing, and says that it is one.
-    fn cut_answer(&self, turn: &ModelTurn) -> Option<String> {
-        let text = turn.text.trim();
-        let is_prose = turn.mode != Some(ToolMode::Structured) && !text.is_empty();
-        let bound = self.settings.num_predict;
-        is_prose.then(|| format!("{text}…\n\n(cut off at {bound} tokens)"))
-    }
-
-    /// A model whose calls cannot be read is asked for JSON in place of calls, and later for nothing but an answer.
-    fn degrade(&mut self) {
-        let chosen = self.settings.tool_mode.is_none();
-        if self.trouble.unreadable >= 2 * MOST_UNREADABLE {
-            self.closing.get_or_insert(Closing::Unreadable);
-        } else if self.trouble.unreadable >= MOST_UNREADABLE
-            && self.mode == ToolMode::Native
-            && chosen
-            && Measure::Degrade.is_on()
-        {
-            self.mode = ToolMode::Structured;
-        }
-    }
-
-    fn out_of_turns(&self, problem: TurnProblem, closing: bool) -> ErrorBody {
-        let model = &self.settings.model;
-        if closing {
-            let why = self.closing.unwrap_or(Closing::Turns).reason();
-            let message = format!(
-                "the model {model} gave no answer: {why}, and asked for an answer without tools it gave none"
-            );
-            return ErrorBody::new(Code::Iterations, message);
-        }
-        let (code, did) = match problem {
-            TurnProblem::Looping => (Code::ModelLooping, "repeated itself"),
-            TurnProblem::Cut => (Code::ModelContext, "was cut off"),
-            _ => (Code::EmptyAnswer, "gave an empty answer"),
-        };
-        let message = format!(
-            "the model {model} {did} {} times: another model or prompt may help",
-            self.turns
-        );
-        ErrorBody::new(code, message)
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The answer to everything: 256 bytes.
-const ANSWER: &str = "The measured answer has exactly two hundred and fifty-six bytes, as a short paragraph of a small model \
+pub const ANSWER: &str = "The measured answer has exactly two hundred and fifty-six bytes, as a short paragraph of a small model \
     has. It says nothing, so that whoever reads it by accident knows that no model was asked, and that only the way to it and the way back are measured here.";
 const _: () = assert!(ANSWER.len() == 256);
 
@@ -49,7 +49,9 @@ pub async fn serve(port: u16, latency: Duration) -> Result<()> {
 
 async fn tags() -> Json<Value> {
     let models = ["llama3.2:3b", "llama3.2:1b", "gemma2:2b"];
-    Json(json!({ "models": models.map(|name| json!({ "name": name, "model": name })) }))
+    // As every server does: by its digest, what a model can do is asked once.
+    let model = |name| json!({ "name": name, "model": name, "digest": format!("{:064x}", 7) });
+    Json(json!({ "models": models.map(model) }))
 }
 
 async fn show() -> Json<Value> {

@@ -70,9 +70,15 @@ pub async fn measure(rounds: usize, turns: usize) -> Result<Turn> {
 
 async fn simulator(port: u16, folder: &Path) -> Result<Process> {
     let beside = std::env::current_exe()?.with_file_name("ollama-sim");
+    // The answer is the one of all other rows, a token for each word.
+    let rules = folder.join("rules.json");
+    let answer =
+        json!({ "rules": [{ "name": "measured", "then": [{ "text": crate::model::ANSWER }] }] });
+    std::fs::write(&rules, answer.to_string())?;
     let mut command = Command::new(beside);
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--latency", "0", "--tokens-per-second", "0"]);
+    command.arg("--rules").arg(rules);
     let process = Process::start("ollama-sim", command, folder)?;
     listening(port).await?;
     Ok(process)

@@ -166,8 +166,8 @@ pub struct Bus {
     pub(crate) client: async_nats::Client,
     /// Counts connections: what the server forgot with the last one is asked for again.
     pub(crate) connections: watch::Receiver<u64>,
-    /// Of what is appended to SWARM_RUNS.
-    pub(crate) appends: Arc<Pace>,
+    /// Of what is appended to journals.
+    pub(crate) journals: Arc<Pace>,
     pub(crate) signs: Arc<Signs>,
     role: Role,
 }
@@ -213,7 +213,7 @@ impl Bus {
         let bus = Self {
             client,
             connections,
-            appends: Arc::default(),
+            journals: Arc::default(),
             signs: Arc::default(),
             role: options.role,
         };

@@ -1,26 +1,27 @@
-//! How many appends of one process are on their way to a stream at once.
+//! How many entries of journals a worker has on their way at once.
 //!
 //! A server takes all that waits for a stream, stores one message after the other, and sends what follows from them, words
 //! and deliveries, when the last one is stored (nats-server `server/stream.go`, `internalLoop`). Where each message is
-//! written to the disk first, as with `sync_interval: always`, 64 appends that come together are all answered some 16 ms
-//! later, and so are those of others that come meanwhile: runs that began together stay together, and wait for each other
-//! at every step. A few at a time pass each other by.
+//! written to the disk first, as with `sync_interval: always`, 64 entries that come together are all answered some 16 ms
+//! later, and so is whatever comes meanwhile: runs that began together stay together, and wait for each other at every
+//! step. With fewer at a time they pass each other by. It is enough to hold back the ends: what follows from them comes as
+//! they were let through.
 //!
-//! A fast stream loses by that, as many messages at once are less work than one by one. How fast a stream is, the server's
-//! own times tell: those of two messages that follow each other are never closer than one takes to be stored. When words
-//! come tells nothing, as they come together in either case. All streams of a server are written alike, so whatever is
-//! pulled is looked at.
+//! Many messages at once are less work than one by one, so a fast stream, where nobody waits, gets as many as there are. How
+//! fast a stream is, the server's own times tell: those of two messages that follow each other are never closer than one
+//! takes to be stored. When words come tells nothing, as they come together in either case. All streams of a server are
+//! written alike, so whatever is pulled is looked at.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// So long a stream may be at work on what one process sends at once.
-const SHARE: Duration = Duration::from_millis(2);
+/// So long a stream may be at work on what one worker sends at once. A simulation of 64 runs on one stream says: with half of
+/// it, runs of a model of 200 ms are a hundredth faster, and under full load the server begins anew twice as often.
+const SHARE: Duration = Duration::from_millis(4);
 
-/// Between two messages, in seconds. A disk that is slower than the longest is not spared more: of the few that are left
-/// hardly any wait for each other.
+/// Between two messages, in seconds. A disk that is slower than the longest is not spared more.
 const SHORTEST: f64 = 2e-6;
 const LONGEST: f64 = 250e-6;
 
@@ -37,7 +38,7 @@ pub(crate) struct Mark {
     pub(crate) nanos: i64,
 }
 
-/// Lets appends through.
+/// Lets entries through.
 #[derive(Debug)]
 pub(crate) struct Pace {
     turns: Semaphore,
@@ -57,7 +58,7 @@ struct Road {
 #[derive(Debug)]
 struct Interval(f64);
 
-/// An append that is on its way, until it is dropped.
+/// An entry that is on its way, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct UnderWay<'a> {
     pace: &'a Pace,
@@ -142,7 +143,7 @@ impl Interval {
         self.0 = (self.0 * step).clamp(SHORTEST, LONGEST);
     }
 
-    /// How many may be on their way at once: between 8 and 1000, by the bounds of the estimate.
+    /// How many may be on their way at once: between 16 and 2000, by the bounds of the estimate.
     fn most(&self) -> usize {
         (SHARE.as_secs_f64() / self.0).round() as usize
     }
@@ -152,7 +153,8 @@ impl Interval {
 mod tests {
     use super::*;
 
-    const FEWEST: usize = 8;
+    const FEWEST: usize = 16;
+    const MOST: usize = 2000;
 
     /// Messages were stored at these intervals, over and over, in microseconds.
     fn learn(pace: &Pace, intervals: &[i64], times: usize) {
@@ -177,16 +179,16 @@ mod tests {
     fn a_stream_that_is_slow_gets_few_at_once_and_a_fast_one_many() {
         assert_eq!(most(&[200_000], 300), FEWEST);
         assert_eq!(most(&[260], 300), FEWEST);
-        assert!((17..=23).contains(&most(&[100], 300)));
-        assert!((90..=110).contains(&most(&[20], 300)));
-        assert_eq!(most(&[1], 300), 1000);
+        assert!((35..=45).contains(&most(&[100], 300)));
+        assert!((180..=220).contains(&most(&[20], 300)));
+        assert_eq!(most(&[1], 300), MOST);
     }
 
     #[test]
     fn a_fast_stream_may_have_nothing_to_do() {
         assert!(most(&[15, 15, 3000, 15, 9000], 500) > 100);
         assert!(most(&[15, 3000], 500) > 100);
-        assert_eq!(most(&[240, 260, 3000], 500), FEWEST);
+        assert_eq!(most(&[260, 280, 3000], 500), FEWEST);
     }
 
     #[test]
@@ -210,7 +212,7 @@ mod tests {
     async fn turns_are_as_many_as_the_stream_may_have() {
         let pace = Pace::default();
         let mut taken = Vec::new();
-        for _ in 0..1000 {
+        for _ in 0..MOST {
             taken.push(pace.turn().await);
         }
         // It turns out to be slow while all turns are taken: most of them are not given back.
@@ -223,6 +225,6 @@ mod tests {
         // And fast again.
         learn(&pace, &[1], 300);
         taken.clear();
-        assert_eq!(pace.turns.available_permits(), 1000);
+        assert_eq!(pace.turns.available_permits(), MOST);
     }
 }

@@ -160,12 +160,9 @@ impl Bus {
         self.patiently(message, None).await
     }
 
-    /// The same for an append to a log or a journal: so many of them at once as hold nobody up.
-    ///
-    /// # Errors
-    /// Those of [`Self::store_patiently`].
-    pub async fn append_patiently(&self, message: Outgoing) -> Result<Stored, PublishError> {
-        self.patiently(message, Some(&self.appends)).await
+    /// The same for an entry of a journal: so many of them at once as hold nobody up (`pace`).
+    pub(crate) async fn store_at_a_pace(&self, message: Outgoing) -> Result<Stored, PublishError> {
+        self.patiently(message, Some(&self.journals)).await
     }
 
     async fn patiently(

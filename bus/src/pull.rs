@@ -110,7 +110,7 @@ impl Puller {
                     self.outstanding = self.outstanding.saturating_sub(1);
                     self.refused = None;
                     if let Some(last) = self.last.replace(delivery.mark()) {
-                        self.bus.appends.learn(last, delivery.mark());
+                        self.bus.journals.learn(last, delivery.mark());
                     }
                     return Ok(delivery);
                 }

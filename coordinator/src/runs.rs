@@ -279,7 +279,7 @@ impl Shared {
             Body::Deleted(_) => message.header(headers::ROLLUP, "sub"),
             _ => message,
         };
-        let stored = self.bus.append_patiently(message).await?;
+        let stored = self.bus.store_patiently(message).await?;
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         measure(&state);
         spans::of_run(&state);

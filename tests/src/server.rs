@@ -7,15 +7,9 @@ use std::time::Duration;
 use crate::process::Process;
 use crate::{eventually, tools};
 
-/// The users of `nats.conf`; in tests, the password of each is `p-<user>`.
-pub const USERS: [&str; 6] = [
-    "coordinator",
-    "agent",
-    "tool-builder",
-    "gateway",
-    "client",
-    "observer",
-];
+/// In tests, the password of each is `p-<user>`.
+pub use swarm_bus::connection::USERS;
+use swarm_bus::connection::password_variable_of;
 
 /// A nats-server.
 #[derive(Debug)]
@@ -35,10 +29,7 @@ pub fn password(user: &str) -> String {
 /// The variable of a user's password, and its value in tests.
 #[must_use]
 pub fn password_variable(user: &str) -> (String, String) {
-    (
-        format!("SWARM_{}_PASSWORD", user.to_uppercase().replace('-', "_")),
-        password(user),
-    )
+    (password_variable_of(user), password(user))
 }
 
 impl Server {

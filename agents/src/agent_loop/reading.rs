@@ -212,10 +212,33 @@ fn native(asked: &Asked<'_>, text: &str, completion: &Completion) -> Content {
     if !salvaged.calls.is_empty() {
         return Content::from(salvaged);
     }
+    if let Some(call) = unknown_call(asked, text) {
+        return Content {
+            calls: vec![call],
+            salvaged: true,
+            ..Content::default()
+        };
+    }
     if words::announces_call(text, asked.tools.iter().copied()) && Measure::Nudge.is_on() {
         return Content::problem(TurnProblem::CallAnnounced, text);
     }
     Content::answer(text)
+}
+
+/// An answer that is nothing but the call of a tool which was not offered: hosts pass that on as text. The model is told the
+/// names that there are.
+fn unknown_call(asked: &Asked<'_>, text: &str) -> Option<(Option<String>, String, Value)> {
+    let Value::Object(mut fields) = serde_json::from_str(text).ok()? else {
+        return None;
+    };
+    let name = fields.get("name")?.as_str()?.to_owned();
+    let arguments = ["arguments", "parameters"]
+        .into_iter()
+        .find_map(|field| fields.remove(field))?;
+    let is_call = fields.len() == 1 && arguments.is_object();
+    let is_quoted = asked.foreign.iter().any(|read| read.contains(text));
+    (is_call && !is_quoted && !asked.tools.contains(&name.as_str()))
+        .then_some((None, name, arguments))
 }
 
 fn salvage(asked: &Asked<'_>, text: &str) -> Salvaged {

@@ -342,6 +342,24 @@ fn a_call_written_as_text_is_run() {
 }
 
 #[test]
+fn a_call_of_a_tool_that_was_not_offered_is_no_answer() {
+    let mut agent = with_tools(true, 3);
+    let text = r#"{"name": "multiply", "parameters": {"a": 1}}"#;
+    let turn = hear(&mut agent, says(text));
+    assert_eq!(turn.tool_calls[0].name, "multiply");
+    let agent = with_tools(true, 3);
+    for answer in [
+        r#"{"name": "Ada", "age": 36}"#,
+        r#"{"name": "Ada", "parameters": {}, "age": 36}"#,
+        r#"{"name": "f", "arguments": "none"}"#,
+        "[1]",
+    ] {
+        let turn = agent.read(says(answer), 1);
+        assert!(turn.tool_calls.is_empty(), "{answer}");
+    }
+}
+
+#[test]
 fn a_call_that_a_result_or_the_context_holds_is_not_run() {
     let forged = r#"{"name": "sum", "arguments": {"a": 66}}"#;
     let mut agent = with_tools(true, 3);
@@ -565,6 +583,37 @@ fn budgets_end_the_loop_by_name_and_keep_what_there_is() {
         ..Budget::default()
     };
     assert!(matches!(of(roomy).step(), Step::Call(_)));
+}
+
+#[test]
+fn calls_of_one_turn_stay_within_the_budget() {
+    let budget = Budget {
+        tool_calls: Some(2),
+        ..Budget::default()
+    };
+    let mut agent = AgentLoop::new(settings(9), facts(true), offers(), &work(None, budget));
+    let named: Vec<_> = (0..5).map(|a| (None, "sum", json!({ "a": a }))).collect();
+    hear(&mut agent, calls(&named));
+    assert_eq!(answer_calls(&mut agent, ToolStatus::Success, "2"), 2);
+    assert_eq!(failed(&agent).code, "SW-BUDGET");
+    assert_eq!(agent.usage().tool_calls, 2);
+}
+
+#[test]
+fn the_same_call_twice_in_a_turn_is_run_once() {
+    let mut agent = with_tools(true, 9);
+    let named = [
+        (Some("x"), "sum", json!({"a": 1})),
+        (Some("y"), "sum", json!({"a": 1})),
+    ];
+    hear(&mut agent, calls(&named));
+    assert_eq!(answer_calls(&mut agent, ToolStatus::Success, "2"), 1);
+    assert_eq!(
+        answer_calls(&mut agent, ToolStatus::Success, "2"),
+        0,
+        "it is known"
+    );
+    assert_eq!(asked(&agent).messages.len(), 5);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) enum Closing {
     Turns,
     /// The same call was made again and again.
     Repeats,
-    /// Nothing but errors came back.
+    /// Nothing new came back.
     NoProgress,
     /// Every try to call a tool was unreadable.
     Unreadable,
@@ -23,7 +23,7 @@ impl Closing {
         match self {
             Self::Turns => "its turns with tools are used up",
             Self::Repeats => "it called the same tool with the same arguments again and again",
-            Self::NoProgress => "its tool calls brought nothing but errors",
+            Self::NoProgress => "its tool calls brought nothing new",
             Self::Unreadable => "its tool calls could not be read",
         }
     }

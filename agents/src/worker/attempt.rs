@@ -250,12 +250,11 @@ impl<'a> Attempt<'a> {
         let facts = self.facts().await?;
         let mut agent = self.begin(facts.as_ref().ok());
         let interrupted = replay(&mut agent, entries);
+        if let Err(error) = facts {
+            return self.end(journal, self.failed(&agent, error)).await;
+        }
         loop {
-            let step = match &facts {
-                Ok(_) => agent.step(),
-                Err(error) => Step::Fail(error.clone()),
-            };
-            let end = match step {
+            let end = match agent.step() {
                 Step::Answer(text) => self.completed(&agent, text),
                 Step::Fail(error) => self.failed(&agent, error),
                 Step::Call(calls) => {
@@ -278,17 +277,21 @@ impl<'a> Attempt<'a> {
                     }
                 },
             };
-            let entry = self.entry(end);
-            journal.append(&entry, self.delivery.trace()).await?;
-            return Ok(());
+            return self.end(journal, end).await;
         }
+    }
+
+    async fn end(&self, mut journal: Journal, end: Body) -> Result<(), Interruption> {
+        journal
+            .append(&self.entry(end), self.delivery.trace())
+            .await?;
+        Ok(())
     }
 
     /// What the model can do. The inner error is the attempt's, the outer one stops it.
     async fn facts(&self) -> Result<Result<ModelFacts, ErrorBody>, Interruption> {
         let asking = self.shared.model.facts(self.settings().model.as_str());
-        let stop = Stop::of(self.shared, self.work.run, self.began);
-        match stop.or(asking).await? {
+        match self.stop(Some(self.deadline())).or(asking).await? {
             Some(Ok(facts)) => Ok(Ok(facts)),
             Some(Err(ChatError::Connect { .. })) if self.may_wait() => Err(self.host_is_down()),
             Some(Err(error)) => {
@@ -319,6 +322,15 @@ impl<'a> Attempt<'a> {
     fn host_is_down(&self) -> Interruption {
         self.shared.circuit.trip();
         Interruption::HostDown
+    }
+
+    /// What ends work before it is done: a cancel, the worker's stop, and this deadline.
+    fn stop(&self, deadline: Option<Instant>) -> Stop<'a> {
+        Stop {
+            shared: self.shared,
+            run: self.work.run,
+            deadline,
+        }
     }
 
     fn deadline(&self) -> Instant {
@@ -423,22 +435,7 @@ struct Stop<'a> {
     deadline: Option<Instant>,
 }
 
-impl<'a> Stop<'a> {
-    fn of(shared: &'a Shared, run: RunId, began: Instant) -> Self {
-        Self {
-            deadline: Some(began + shared.options.attempt_deadline),
-            ..Self::without_deadline(shared, run)
-        }
-    }
-
-    fn without_deadline(shared: &'a Shared, run: RunId) -> Self {
-        Self {
-            shared,
-            run,
-            deadline: None,
-        }
-    }
-
+impl Stop<'_> {
     /// What the work comes to; nothing when its deadline has passed.
     async fn or<T>(&self, work: impl Future<Output = T>) -> Result<Option<T>, Interruption> {
         let cancel = self.shared.cancels.watch(self.run);

@@ -1,5 +1,7 @@
 //! The stream of an answer: bytes to lines, lines to frames, without I/O.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
@@ -91,9 +93,10 @@ impl Lines {
 
 /// One line of an answer. Hosts leave out what is zero, empty or unknown to their version.
 #[derive(Debug, Default, PartialEq, Deserialize)]
-pub struct Frame {
+pub struct Frame<'a> {
     /// A piece of the answer; the last frame may hold one too.
-    pub message: Option<FrameMessage>,
+    #[serde(borrow)]
+    pub message: Option<FrameMessage<'a>>,
     /// Whether this is the last frame.
     pub done: Option<bool>,
     /// Why the answer ended.
@@ -112,14 +115,21 @@ pub struct Frame {
 
 /// The message of a frame.
 #[derive(Debug, Default, PartialEq, Deserialize)]
-pub struct FrameMessage {
+pub struct FrameMessage<'a> {
     /// The next piece of the text.
-    pub content: Option<String>,
+    #[serde(borrow)]
+    pub content: Option<Piece<'a>>,
     /// The next piece of thinking.
-    pub thinking: Option<String>,
+    #[serde(borrow)]
+    pub thinking: Option<Piece<'a>>,
     /// Calls of tools; in any frame, also in the last one.
     pub tool_calls: Option<Vec<FrameCall>>,
 }
+
+/// A piece of text as it stands in the line, where nothing in it is written by escapes.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Piece<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// A call of a tool.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -151,12 +161,12 @@ impl From<FrameCall> for ToolCall {
     }
 }
 
-impl Frame {
+impl<'a> Frame<'a> {
     /// Reads a line.
     ///
     /// # Errors
     /// [`ChatError::BadFrame`] for anything that is no JSON object with a message, an error or `done`.
-    pub fn parse(line: &[u8]) -> Result<Self, ChatError> {
+    pub fn parse(line: &'a [u8]) -> Result<Self, ChatError> {
         let bad = |what: String| ChatError::BadFrame {
             detail: format!("{what}: {}", refusal::excerpt(line)),
         };
@@ -164,7 +174,8 @@ impl Frame {
         if !line.trim_ascii_start().starts_with(b"{") {
             return Err(bad("no JSON object".to_owned()));
         }
-        let frame: Self = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+        let text = std::str::from_utf8(line).map_err(|error| bad(error.to_string()))?;
+        let frame: Self = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
         if frame.message.is_none() && frame.error.is_none() && frame.done.is_none() {
             return Err(bad("no message, error or `done`".to_owned()));
         }
@@ -256,9 +267,9 @@ mod tests {
 
     #[test]
     fn frames() {
-        let message = |content: &str| {
+        let message = |content: &'static str| {
             Some(FrameMessage {
-                content: Some(content.into()),
+                content: Some(Piece(content.into())),
                 ..FrameMessage::default()
             })
         };
@@ -286,7 +297,7 @@ mod tests {
                 json!({"message": {"thinking": "hm", "content": null}}),
                 Frame {
                     message: Some(FrameMessage {
-                        thinking: Some("hm".into()),
+                        thinking: Some(Piece("hm".into())),
                         ..FrameMessage::default()
                     }),
                     ..Frame::default()
@@ -301,7 +312,8 @@ mod tests {
             ),
         ];
         for (line, frame) in table {
-            assert_eq!(Frame::parse(line.to_string().as_bytes()), Ok(frame));
+            let line = line.to_string();
+            assert_eq!(Frame::parse(line.as_bytes()), Ok(frame));
         }
     }
 
@@ -325,7 +337,7 @@ mod tests {
             ),
             (
                 b"{\"message\":{\"content\":\"\xff\"}}",
-                "invalid unicode code point at line 1 column 24: \"{\\\"message\\\":{\\\"content\\\":\\\"\u{fffd}\\\"}}\"",
+                "invalid utf-8 sequence of 1 bytes from index 23: \"{\\\"message\\\":{\\\"content\\\":\\\"\u{fffd}\\\"}}\"",
             ),
         ];
         for (line, detail) in table {

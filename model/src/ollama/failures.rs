@@ -24,7 +24,8 @@ fn sent(request: &ChatRequest) -> Result<Value, ChatError> {
 fn answer(request: &ChatRequest, frames: &[Value]) -> Result<String, ChatError> {
     let mut turn = Turn::new("m".into(), false, Sent::of(request, WINDOW));
     for frame in frames {
-        turn.take(Frame::parse(frame.to_string().as_bytes())?)?;
+        let line = frame.to_string();
+        turn.take(Frame::parse(line.as_bytes())?)?;
     }
     match turn.take_events().pop() {
         Some(ChatEvent::Done(completion)) => Ok(completion.text),

@@ -1,6 +1,6 @@
 //! One turn of a model while it comes in: frames go in, events come out. No I/O.
 
-use super::decode::Frame;
+use super::decode::{Frame, Piece};
 use super::refusal;
 use super::truncation::Sent;
 use crate::chat::{ChatEvent, Completion, DoneReason, ToolCall};
@@ -45,7 +45,7 @@ impl Turn {
     /// [`ChatError::Cloud`] when another machine wrote it, [`ChatError::Looping`] when the model repeats itself,
     /// [`ChatError::Truncated`] when the last frame says that too little was read, and what [`refusal::in_a_stream`]
     /// reads in an error.
-    pub fn take(&mut self, frame: Frame) -> Result<(), ChatError> {
+    pub fn take(&mut self, frame: Frame<'_>) -> Result<(), ChatError> {
         if frame.is_remote() {
             let model = self.model.clone();
             return Err(ChatError::Cloud { model });
@@ -54,20 +54,20 @@ impl Turn {
             return Err(refusal::in_a_stream(error));
         }
         let message = frame.message.unwrap_or_default();
-        if let Some(thinking) = message.thinking.filter(|piece| !piece.is_empty()) {
+        if let Some(Piece(thinking)) = message.thinking.filter(|piece| !piece.0.is_empty()) {
             self.look_for_loops(&thinking)?;
             self.thinking.push_str(&thinking);
             match self.events.last_mut() {
                 Some(ChatEvent::Thinking(before)) => before.push_str(&thinking),
-                _ => self.events.push(ChatEvent::Thinking(thinking)),
+                _ => self.events.push(ChatEvent::Thinking(thinking.into_owned())),
             }
         }
-        if let Some(text) = message.content.filter(|piece| !piece.is_empty()) {
+        if let Some(Piece(text)) = message.content.filter(|piece| !piece.0.is_empty()) {
             self.look_for_loops(&text)?;
             self.text.push_str(&text);
             match self.events.last_mut() {
                 Some(ChatEvent::Text(before)) => before.push_str(&text),
-                _ => self.events.push(ChatEvent::Text(text)),
+                _ => self.events.push(ChatEvent::Text(text.into_owned())),
             }
         }
         for call in message.tool_calls.unwrap_or_default() {
@@ -127,7 +127,8 @@ mod tests {
 
     fn fold_into(mut turn: Turn, frames: &[Value]) -> Result<Vec<ChatEvent>, ChatError> {
         for frame in frames {
-            turn.take(Frame::parse(frame.to_string().as_bytes())?)?;
+            let line = frame.to_string();
+            turn.take(Frame::parse(line.as_bytes())?)?;
         }
         Ok(turn.take_events())
     }

@@ -28,22 +28,6 @@ fn tag(name: &str, size: u64, digest: &str, details: &Value) -> Value {
     json!({"name": name, "model": name, "modified_at": modified_at, "size": size, "digest": digest, "details": details})
 }
 
-async fn get(sim: &Sim, path: &str) -> Value {
-    let response = sim
-        .client
-        .get(format!("{}{path}", sim.api))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(
-        response.headers()["content-type"],
-        "application/json; charset=utf-8"
-    );
-    assert_eq!(response.headers()["x-ollama-sim"], "1");
-    response.json().await.unwrap()
-}
-
 async fn show(sim: &Sim, body: &str) -> (u16, Value) {
     let response = sim
         .client
@@ -67,7 +51,7 @@ async fn the_root_and_the_version_say_simulated() {
         "Ollama is running (SIMULATED by ollama-sim)"
     );
     assert_eq!(
-        get(&sim, "/api/version").await,
+        sim.get("/api/version").await,
         json!({"version": "0.0.0-sim+0.33"})
     );
 }
@@ -75,7 +59,7 @@ async fn the_root_and_the_version_say_simulated() {
 #[tokio::test]
 async fn the_models_of_the_built_in_table_are_served() {
     let sim = Sim::start(&["--version-of", "0.17.4"]).await;
-    let mut tags = get(&sim, "/api/tags").await;
+    let mut tags = sim.get("/api/tags").await;
     let rest = tags["models"].as_array_mut().unwrap().split_off(3);
     let expected = json!({"models": [
         tag("llama3.2:3b", 2_019_393_189, DIGESTS[0], &details("llama", "3.2B", "Q4_K_M")),
@@ -103,7 +87,7 @@ async fn newer_servers_list_capabilities_too() {
     details["embedding_length"] = json!(2048);
     let mut expected = tag("llama3.2:1b", 1_321_098_329, DIGESTS[1], &details);
     expected["capabilities"] = json!(["completion", "tools"]);
-    assert_eq!(get(&sim, "/api/tags").await, json!({"models": [expected]}));
+    assert_eq!(sim.get("/api/tags").await, json!({"models": [expected]}));
 }
 
 #[tokio::test]
@@ -124,7 +108,7 @@ async fn a_table_of_ones_own_can_be_served() {
 #[tokio::test]
 async fn other_models_can_be_served() {
     let sim = Sim::start(&["--models", "gemma2:2b,mine"]).await;
-    let tags = get(&sim, "/api/tags").await;
+    let tags = sim.get("/api/tags").await;
     let names: Vec<_> = tags["models"]
         .as_array()
         .unwrap()
@@ -198,11 +182,11 @@ async fn show_refuses_as_ollama_does() {
 #[tokio::test]
 async fn ps_lists_the_models_that_were_used() {
     let sim = Sim::start(&[]).await;
-    assert_eq!(get(&sim, "/api/ps").await, json!({"models": []}));
+    assert_eq!(sim.get("/api/ps").await, json!({"models": []}));
     let mut body = ask_whole("x");
     body["options"] = json!({"num_ctx": 512});
     sim.chat(&body).send().await.unwrap();
-    let mut ps = get(&sim, "/api/ps").await;
+    let mut ps = sim.get("/api/ps").await;
     let expires_at = ps["models"][0]["expires_at"].take();
     assert!(expires_at.as_str().unwrap().ends_with('Z'), "{expires_at}");
     let expected = json!({"models": [{
@@ -218,7 +202,7 @@ async fn ps_lists_the_models_that_were_used() {
     assert_eq!(ps, expected);
     let unload = json!({"model": "llama3.2:1b", "keep_alive": 0});
     sim.chat(&unload).send().await.unwrap();
-    assert_eq!(get(&sim, "/api/ps").await, json!({"models": []}));
+    assert_eq!(sim.get("/api/ps").await, json!({"models": []}));
 }
 
 #[tokio::test]
@@ -278,7 +262,7 @@ async fn a_table_says_what_a_model_is_like() {
                  tokens: {characters: 3, bytes: 1, template: 2, markers: ['<|x|>']}}]";
     std::fs::write(&table, model).unwrap();
     let sim = Sim::start(&["--models", "mine", "--model-table", table.to_str().unwrap()]).await;
-    assert_eq!(get(&sim, "/api/tags").await["models"][0]["digest"], "abc");
+    assert_eq!(sim.get("/api/tags").await["models"][0]["digest"], "abc");
     let shown = sim.post("/api/show", &json!({"model": "mine"})).await.1;
     assert_eq!(shown["requires"], "0.30.0");
     let mut body = crate::support::ask_whole("12345<|x|>[[sim:reply=x]]");

@@ -256,12 +256,7 @@ async fn plans_hit_the_requests_they_name() {
         statuses.push(sim.whole(&body).await.0);
     }
     assert_eq!(statuses, [200, 503, 200, 500]);
-    let listing: Value = sim
-        .control(reqwest::Method::GET, "/sim/faults")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let listing: Value = sim.told("/sim/faults").await;
     let hits = |place: usize| {
         (
             &listing["faults"][place]["seen"],

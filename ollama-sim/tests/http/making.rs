@@ -36,15 +36,7 @@ async fn a_copy_is_the_same_model() {
         shown(&sim, "mine").await["details"],
         shown(&sim, "gemma2:2b").await["details"]
     );
-    let tags: Value = sim
-        .client
-        .get(format!("{}/api/tags", sim.api))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let tags: Value = sim.get("/api/tags").await;
     let digest = |name: &str| {
         let mut models = tags["models"].as_array().unwrap().iter();
         models.find(|model| model["name"] == name).unwrap()["digest"].clone()

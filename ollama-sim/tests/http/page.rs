@@ -1,10 +1,9 @@
 //! The README: its rules and plans are taken, and it names what there is.
 
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Sim, ask, program};
-use crate::tools::offering;
+use crate::tools::{after_the_call, offering};
 
 const PAGE: &str = include_str!("../../README.md");
 
@@ -20,18 +19,10 @@ fn blocks() -> Vec<&'static str> {
 async fn its_rules_are_followed() {
     let sim = Sim::start(&[]).await;
     sim.put("/sim/rules", blocks()[0]).await;
-    let mut body = offering("The weather in Oslo?");
-    let call = sim.whole(&body).await.1["message"].clone();
-    assert_eq!(
-        call["tool_calls"][0]["function"]["arguments"],
-        json!({"city": "Oslo"})
-    );
-    let messages = body["messages"].as_array_mut().unwrap();
-    messages.push(call);
-    messages.push(json!({"role": "tool", "content": "rain"}));
-    let answer = sim.whole(&body).await.1;
+    let result = json!({"role": "tool", "content": "rain"});
+    let answer = after_the_call(&sim, "The weather in Oslo?", result).await;
     let text = "The tool get_weather says rain for: The weather in Oslo?";
-    assert_eq!(answer["message"]["content"], text);
+    assert_eq!(answer, text);
     let tagged = sim.whole(&offering("Hm")).await.1;
     let text = tagged["message"]["content"].as_str().unwrap();
     assert!(text.starts_with("<tool_call>"), "{text}");
@@ -44,12 +35,7 @@ async fn its_rules_are_followed() {
 async fn its_plans_are_taken() {
     let sim = Sim::start(&[]).await;
     sim.put("/sim/faults", blocks()[1]).await;
-    let listing: Value = sim
-        .control(Method::GET, "/sim/faults")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let listing: Value = sim.told("/sim/faults").await;
     assert_eq!(listing["faults"].as_array().unwrap().len(), 3);
 }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Sim, ask};
-use crate::tools::offering;
+use crate::tools::{after_the_call, offering};
 
 const RULES: &str = r#"
 rules:
@@ -40,17 +40,9 @@ async fn a_file_of_rules_is_followed() {
     let file = directory.path().join("rules.yaml");
     std::fs::write(&file, RULES).unwrap();
     let sim = Sim::start(&["--rules", file.to_str().unwrap()]).await;
-    let mut body = offering("The weather in Oslo");
-    let call = sim.whole(&body).await.1["message"].clone();
-    assert_eq!(
-        call["tool_calls"][0]["function"]["arguments"],
-        json!({"city": "Oslo"})
-    );
-    let messages = body["messages"].as_array_mut().unwrap();
-    messages.push(call);
-    messages.push(json!({"role": "tool", "content": "rain", "tool_name": "get_weather"}));
-    let answer = sim.whole(&body).await.1;
-    assert_eq!(answer["message"]["content"], "get_weather said: rain");
+    let result = json!({"role": "tool", "content": "rain", "tool_name": "get_weather"});
+    let answer = after_the_call(&sim, "The weather in Oslo", result).await;
+    assert_eq!(answer, "get_weather said: rain");
     let lines = sim.stream(&ask("end")).await;
     assert_eq!(contents(&lines), ["one", " two", ""]);
     assert_eq!(lines[2]["done_reason"], "length");
@@ -84,23 +76,13 @@ async fn rules_are_listed_added_and_taken_away() {
     );
     let second = sim.whole(&ask("x")).await.1;
     assert_eq!(second["message"]["content"], "again");
-    let listing: Value = sim
-        .control(Method::GET, "/sim/rules")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let listing: Value = sim.told("/sim/rules").await;
     assert_eq!(listing, json!({"rules": [{"rule": rule, "followed": 1}]}));
     assert_eq!(
         sim.control(Method::DELETE, "/sim/rules").await.status(),
         204
     );
-    let listing: Value = sim
-        .control(Method::GET, "/sim/rules")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let listing: Value = sim.told("/sim/rules").await;
     assert_eq!(listing, json!({"rules": []}));
 }
 

@@ -13,12 +13,7 @@ async fn kill(sim: &Sim) {
 }
 
 async fn count(sim: &Sim, name: &str) -> u64 {
-    let metrics: Value = sim
-        .control(Method::GET, "/sim/metrics")
-        .await
-        .json()
-        .await
-        .unwrap();
+    let metrics: Value = sim.told("/sim/metrics").await;
     metrics[name].as_u64().unwrap()
 }
 

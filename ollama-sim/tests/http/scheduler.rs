@@ -45,15 +45,7 @@ async fn holding(sim: &Sim, model: &str) -> Answer {
 }
 
 async fn loaded(sim: &Sim) -> Vec<String> {
-    let ps: Value = sim
-        .client
-        .get(format!("{}/api/ps", sim.api))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let ps: Value = sim.get("/api/ps").await;
     let models = ps["models"].as_array().unwrap().iter();
     let mut names: Vec<_> = models
         .map(|model| model["name"].as_str().unwrap().to_owned())

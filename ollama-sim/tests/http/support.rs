@@ -176,6 +176,23 @@ impl Sim {
             .unwrap()
     }
 
+    /// The document at a path of the API.
+    pub async fn get(&self, path: &str) -> Value {
+        let request = self.client.get(format!("{}{path}", self.api));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let headers = response.headers();
+        assert_eq!(headers["content-type"], "application/json; charset=utf-8");
+        assert_eq!(headers["x-ollama-sim"], "1");
+        response.json().await.unwrap()
+    }
+
+    /// The document at a path of the control port.
+    pub async fn told(&self, path: &str) -> Value {
+        let answer = self.control(reqwest::Method::GET, path).await;
+        answer.json().await.unwrap()
+    }
+
     /// Waits until a field of the stats has this value.
     pub async fn until(&self, within: Duration, field: &str, value: u64) {
         let what = format!("{field} = {value}");

@@ -22,6 +22,20 @@ pub fn offering(user: &str) -> Value {
     body
 }
 
+/// Asks for the weather in Oslo, brings the result of the call that comes, and gives back the text that follows.
+pub async fn after_the_call(sim: &Sim, user: &str, result: Value) -> Value {
+    let mut body = offering(user);
+    let call = sim.whole(&body).await.1["message"].clone();
+    assert_eq!(
+        call["tool_calls"][0]["function"]["arguments"],
+        json!({"city": "Oslo"})
+    );
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.push(call);
+    messages.push(result);
+    sim.whole(&body).await.1["message"]["content"].clone()
+}
+
 fn check_call(call: &Value, prefix: &str, length: usize) {
     let id = call["id"].as_str().unwrap();
     assert!(id.starts_with(prefix) && id.len() == length, "{id}");

@@ -39,6 +39,11 @@ impl Swarm {
         }
     }
 
+    /// What its models say from now on.
+    async fn follow(&self, rules: &str) {
+        self.stack.sim.follow(rules).await;
+    }
+
     /// The result of a task for one agent.
     async fn ask(&self, agent: &str, submission: &Value) -> (String, Value) {
         let more = ["--agents", agent];
@@ -152,8 +157,6 @@ agents:
 async fn a_model_that_always_asks_for_the_same_ends_at_its_bound_by_name() {
     let swarm = Swarm::start(TEAM, &["research_agent"], &FAST).await;
     swarm
-        .stack
-        .sim
         .follow(
             "rules:
 - name: stubborn
@@ -184,8 +187,6 @@ async fn a_model_that_always_asks_for_the_same_ends_at_its_bound_by_name() {
 async fn wrong_arguments_and_unknown_tools_go_back_to_the_model() {
     let swarm = Swarm::start(TEAM, &["research_agent"], &FAST).await;
     swarm
-        .stack
-        .sim
         .follow(
             "rules:
 - when: {turn: 1}
@@ -222,11 +223,8 @@ async fn wrong_arguments_and_unknown_tools_go_back_to_the_model() {
 
 #[tokio::test]
 async fn a_finished_call_and_turn_are_not_repeated_when_the_worker_is_killed() {
-    let swarm = Swarm::start(TEAM, &["research_agent"], &FAST).await;
-    let mut swarm = swarm;
+    let mut swarm = Swarm::start(TEAM, &["research_agent"], &FAST).await;
     swarm
-        .stack
-        .sim
         .follow(
             "rules:
 - when: {last: user}
@@ -298,8 +296,6 @@ async fn calls_and_results_are_seen_as_chunks() {
 async fn a_budget_ends_a_run_by_name_with_what_there_is() {
     let swarm = Swarm::start(TEAM, &["research_agent"], &FAST).await;
     swarm
-        .stack
-        .sim
         .follow(
             "rules:
 - then: [{text: 'First of all: '}, {tool_call: {name: calculator, arguments: {expression: 6*7}}}]

@@ -296,8 +296,9 @@ async fn a_call_of_a_tool_is_a_span_of_its_attempt() {
     stack.agents_are_ready(1).await;
     let run = stack.submit("How much?", &[]).await;
     assert_eq!(stack.result(&run).await["status"], "completed");
-    eventually("the call is told", PATIENCE, || async {
-        holds(!of(&collector.spans(), "execute_tool").is_empty())
+    eventually("the call and both turns are told", PATIENCE, || async {
+        let spans = collector.spans();
+        holds(of(&spans, "execute_tool").len() == 1 && of(&spans, "chat").len() == 2)
     })
     .await;
     let spans = whole_trace(&collector, &["research_agent"]).await;

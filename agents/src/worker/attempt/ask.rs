@@ -9,7 +9,7 @@ use swarm_protocol::journal::ModelTurn;
 use swarm_protocol::metrics as names;
 use tokio::time::Instant;
 
-use super::{Attempt, Interruption, Stop, millis, model_error};
+use super::{Attempt, Interruption, millis, model_error};
 use crate::agent_loop::AgentLoop;
 use crate::worker::Shared;
 use crate::worker::chunks::ChunkWriter;
@@ -64,7 +64,7 @@ impl Attempt<'_> {
             chat(&request.messages)
         });
         let streams = agent.streams_text();
-        let stop = Stop::of(self.shared, self.work.run, self.began);
+        let stop = self.stop(Some(self.deadline()));
         let asking = stream_turn(self.shared, request, &mut self.chunks, streams);
         let Some(completion) = stop.or(asking).await? else {
             span.end(Err(self.too_late()));

@@ -14,7 +14,7 @@ use swarm_tools::{CallContext, Failure, Outcome, invoke};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, Interruption, Stop, millis};
+use super::{Attempt, Interruption, millis};
 use crate::agent_loop::AgentLoop;
 use crate::worker::Shared;
 
@@ -63,8 +63,7 @@ impl Attempt<'_> {
         }
         loop {
             // Calls end by their own deadline.
-            let stop = Stop::without_deadline(shared, self.work.run);
-            let Some(Some(result)) = stop.or(running.next()).await? else {
+            let Some(Some(result)) = self.stop(None).or(running.next()).await? else {
                 return Ok(());
             };
             self.measure_call(&result);

@@ -364,13 +364,13 @@ impl Hosts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-    const START: Moment = Duration::from_secs(100);
+    pub const SECOND: Duration = Duration::from_secs(1);
+    pub const START: Moment = Duration::from_secs(100);
 
-    fn told(models: &[&str], loaded: &[&str]) -> Told {
+    pub fn told(models: &[&str], loaded: &[&str]) -> Told {
         let local = |name: &&str| ((*name).to_owned(), Standing::Local(format!("d-{name}")));
         Told {
             models: models.iter().map(local).collect(),

@@ -3,19 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::hosts::FIRST_PAUSE;
+use super::hosts::tests::{SECOND, START, told};
 use super::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-const START: Moment = Duration::from_secs(100);
-
-fn told(models: &[&str], loaded: &[&str]) -> Told {
-    let local = |name: &&str| ((*name).to_owned(), Standing::Local(format!("d-{name}")));
-    Told {
-        models: models.iter().map(local).collect(),
-        loaded: loaded.iter().map(|name| (*name).to_owned()).collect(),
-        cloud_is_on: false,
-    }
-}
 
 /// Hosts of one slot each that have the models `a` and `b`, of which these are loaded.
 fn pool(loaded: &[&[&str]]) -> Pool {

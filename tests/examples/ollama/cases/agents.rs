@@ -177,7 +177,7 @@ pub fn cases() -> Vec<Case> {
                     calculates(&[&host], "swarm-calculator", "@s:call-unknown@").await
                 })
             },
-            "completed, \"{\\\"name\\\": \\\"calculate\\\", \\\"parameters\\\": {\\\"expression\\\": \\\"6*7\\\"}}\"; one turn",
+            "completed, \"It is 42.\"; native, calculate \"There is no tool \\\"calculate\\\". The tools are: calculator.\"",
         ),
         Case::new(
             "an empty answer",
