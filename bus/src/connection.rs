@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use crate::alive::Signs;
 use crate::api;
 use crate::message::{Incoming, Outgoing, Subscription};
-use crate::pace::Pace;
 
 /// Answers of the server are waited for this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,8 +165,6 @@ pub struct Bus {
     pub(crate) client: async_nats::Client,
     /// Counts connections: what the server forgot with the last one is asked for again.
     pub(crate) connections: watch::Receiver<u64>,
-    /// Of what is appended to journals.
-    pub(crate) journals: Arc<Pace>,
     pub(crate) signs: Arc<Signs>,
     role: Role,
 }
@@ -213,7 +210,6 @@ impl Bus {
         let bus = Self {
             client,
             connections,
-            journals: Arc::default(),
             signs: Arc::default(),
             role: options.role,
         };

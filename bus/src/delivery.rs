@@ -10,7 +10,6 @@ use swarm_protocol::{ErrorBody, RunId, TaskId, Timestamp};
 use crate::alive::KeptAlive;
 use crate::connection::Bus;
 use crate::message::{Incoming, Outgoing};
-use crate::pace::Mark;
 use crate::publish::PublishError;
 
 /// A delivery that is dropped comes back after this pause.
@@ -26,7 +25,6 @@ pub struct Delivery {
     bus: Bus,
     message: Incoming,
     position: Position,
-    mark: Mark,
     ack_subject: Option<String>,
     progress: Option<KeptAlive>,
 }
@@ -61,12 +59,11 @@ impl Delivery {
     /// Nothing when the message is none of a consumer.
     pub(crate) fn new(bus: Bus, message: Incoming) -> Option<Self> {
         let ack_subject = message.reply()?.to_owned();
-        let (position, mark) = parse_ack_subject(&ack_subject)?;
+        let position = parse_ack_subject(&ack_subject)?;
         Some(Self {
             bus,
             message,
             position,
-            mark,
             ack_subject: Some(ack_subject),
             progress: None,
         })
@@ -76,10 +73,6 @@ impl Delivery {
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
-    }
-
-    pub(crate) fn mark(&self) -> Mark {
-        self.mark
     }
 
     /// The message's subject.
@@ -200,7 +193,7 @@ fn nak(after: Duration) -> String {
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, with domain and account before the
 /// stream in the second form (ADR-15).
-fn parse_ack_subject(subject: &str) -> Option<(Position, Mark)> {
+fn parse_ack_subject(subject: &str) -> Option<Position> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let fields = match tokens.as_slice() {
         ["$JS", "ACK", fields @ ..] if fields.len() == 7 => fields,
@@ -210,15 +203,14 @@ fn parse_ack_subject(subject: &str) -> Option<(Position, Mark)> {
     let [stream, consumer, delivered, seq, _consumer_seq, time, ..] = fields else {
         return None;
     };
-    let (seq, nanos) = (seq.parse().ok()?, time.parse().ok()?);
-    let position = Position {
+    let nanoseconds: i64 = time.parse().ok()?;
+    Some(Position {
         stream: (*stream).to_owned(),
         consumer: (*consumer).to_owned(),
-        seq,
+        seq: seq.parse().ok()?,
         delivery: delivered.parse().ok()?,
-        stored_at: Timestamp::from_millis(nanos / 1_000_000),
-    };
-    Some((position, Mark { seq, nanos }))
+        stored_at: Timestamp::from_millis(nanoseconds / 1_000_000),
+    })
 }
 
 #[cfg(test)]
@@ -234,15 +226,10 @@ mod tests {
             delivery: 2,
             stored_at: Timestamp::from_millis(1_700_000_000_123),
         };
-        let mark = Mark {
-            seq: 35,
-            nanos: 1_700_000_000_123_000_000,
-        };
-        let expected = Some((expected, mark));
         let first = "$JS.ACK.SWARM_WORK.research_agent.2.35.36.1700000000123000000.4";
         let second = "$JS.ACK.hub.acc.SWARM_WORK.research_agent.2.35.36.1700000000123000000.4.rnd";
-        assert_eq!(parse_ack_subject(first), expected.clone());
-        assert_eq!(parse_ack_subject(second), expected);
+        assert_eq!(parse_ack_subject(first), Some(expected.clone()));
+        assert_eq!(parse_ack_subject(second), Some(expected));
         assert_eq!(parse_ack_subject("_INBOX.a.b"), None);
     }
 

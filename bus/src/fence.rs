@@ -143,7 +143,7 @@ impl Journal {
         let message = Outgoing::json(subject, entry, trace)?;
         loop {
             let message = message.clone().expect_last(&fence, self.last);
-            match self.bus.store_at_a_pace(message).await {
+            match self.bus.store_patiently(message).await {
                 Ok(stored) => {
                     self.last = stored.seq;
                     return Ok(stored.seq);

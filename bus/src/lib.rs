@@ -4,7 +4,7 @@
 //! crate's types appear in its interface. It must not know what a run is for: no decisions about runs, agents or models.
 //!
 //! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], `alive`, [`pull`],
-//! [`gate`], [`work_loop`], `pace`, [`fence`], [`watch`], [`cards`], [`service`],
+//! [`gate`], [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`],
 //! [`store`].
 
 pub mod cards;
@@ -25,7 +25,6 @@ pub mod work_loop;
 
 mod alive;
 mod api;
-mod pace;
 
 pub use connection::{Bus, ConnectError, Options, Role};
 pub use delivery::Delivery;

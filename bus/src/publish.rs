@@ -7,7 +7,6 @@ use serde::Deserialize;
 use crate::api::{self, ApiError};
 use crate::connection::{Bus, RequestError};
 use crate::message::Outgoing;
-use crate::pace::Pace;
 
 /// A stream's word is waited for this long.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,29 +156,9 @@ impl Bus {
     /// # Errors
     /// [`PublishError::Refused`], or what cannot be mended by waiting.
     pub async fn store_patiently(&self, message: Outgoing) -> Result<Stored, PublishError> {
-        self.patiently(message, None).await
-    }
-
-    /// The same for an entry of a journal: so many of them at once as hold nobody up (`pace`).
-    pub(crate) async fn store_at_a_pace(&self, message: Outgoing) -> Result<Stored, PublishError> {
-        self.patiently(message, Some(&self.journals)).await
-    }
-
-    async fn patiently(
-        &self,
-        message: Outgoing,
-        pace: Option<&Pace>,
-    ) -> Result<Stored, PublishError> {
         let mut pauses = RETRY_PAUSES.into_iter();
         loop {
-            let turn = match pace {
-                Some(pace) => Some(pace.turn().await),
-                None => None,
-            };
-            let outcome = self.store(message.clone()).await;
-            // Whoever pauses keeps no turn from others.
-            drop(turn);
-            match outcome {
+            match self.store(message.clone()).await {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, subject = message.subject(), "not stored yet");
                     tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;

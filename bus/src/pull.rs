@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::delivery::Delivery;
 use crate::message::{Incoming, Subscription};
-use crate::pace::Mark;
 
 /// A pull request waits this long at the server; the next one follows at once.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -37,8 +36,6 @@ pub struct Puller {
     heard: Instant,
     /// The last pause, while the server refuses.
     refused: Option<Duration>,
-    /// Of the last delivery.
-    last: Option<Mark>,
 }
 
 /// What an outstanding request brought.
@@ -75,7 +72,6 @@ impl Puller {
             outstanding: 0,
             heard: Instant::now(),
             refused: None,
-            last: None,
         })
     }
 
@@ -109,9 +105,6 @@ impl Puller {
                 Outcome::Delivered(delivery) => {
                     self.outstanding = self.outstanding.saturating_sub(1);
                     self.refused = None;
-                    if let Some(last) = self.last.replace(delivery.mark()) {
-                        self.bus.journals.learn(last, delivery.mark());
-                    }
                     return Ok(delivery);
                 }
                 Outcome::Alive => {}
