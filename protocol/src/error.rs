@@ -120,6 +120,16 @@ codes! {
     Queue "SW-QUEUE" 503 lasting "Start the agent, `swarm agent <name>`, and `swarm runs retry <run>`; or raise runs.deadlines.queue, or `queue_timeout` of the submission.",
     /// The run is in a state in which the command means nothing.
     RunState "SW-RUN-STATE" 409 lasting "`swarm runs explain <run>` says what it does.",
+    /// Nothing of this name was asked in the run.
+    ApprovalUnknown "SW-APPROVAL-UNKNOWN" 404 lasting "`swarm runs show <run>` names what the run waits for.",
+    /// It was decided otherwise, for another call, or too late.
+    ApprovalUsed "SW-APPROVAL-USED" 409 lasting "`swarm runs explain <run>` says what was decided.",
+    /// Nobody in the run takes a message now.
+    MessageTo "SW-MESSAGE-TO" 409 lasting "Name an agent whose task has not ended: `swarm runs explain <run>`.",
+    /// The run has as many events, or as much text, as a run may have.
+    Limit "SW-LIMIT" 409 lasting "Submit what is left as a new run.",
+    /// No agent could do the task: each that took it ended without a word, time and again.
+    Poison "SW-POISON" 500 lasting "`swarm dead list` has it; find out in the log of the agents what it does to them, then `swarm dead requeue <id>`.",
     /// The run has ended otherwise than the command wants.
     RunEnded "SW-RUN-ENDED" 409 lasting "Nothing: `swarm runs show <run>` has its result.",
     /// The same id came with other content, or with that of a run that was deleted.

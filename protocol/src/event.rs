@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, RunResult};
 use crate::definition::Definition;
-use crate::ids::{InstanceId, RunId, TaskId};
+use crate::ids::{AgentName, InstanceId, RunId, TaskId};
+use crate::journal::Suspended;
 use crate::submission::{Budget, Submission};
 use crate::summary::RunState;
 use crate::time::Timestamp;
@@ -73,6 +74,14 @@ pub enum Body {
     Retrying(Box<Retrying>),
     /// Attempts whose time has come were dispatched.
     Dispatched(Dispatched),
+    /// An attempt was suspended: a person has to decide about calls.
+    ApprovalRequested(Box<ApprovalRequested>),
+    /// A person had a call run.
+    Approved(Decided),
+    /// A person had a call taken as failed.
+    Denied(Decided),
+    /// A message to an agent of the run.
+    Message(Message),
     /// No new attempt starts from now on.
     Paused(Paused),
     /// Attempts start again.
@@ -100,6 +109,10 @@ impl Body {
             Self::StepFailed(_) => "step_failed",
             Self::Retrying(_) => "retrying",
             Self::Dispatched(_) => "dispatched",
+            Self::ApprovalRequested(_) => "approval_requested",
+            Self::Approved(_) => "approved",
+            Self::Denied(_) => "denied",
+            Self::Message(_) => "message",
             Self::Paused(_) => "paused",
             Self::Unpaused(_) => "unpaused",
             Self::Canceling(_) => "canceling",
@@ -209,6 +222,42 @@ pub struct Dispatched {
     pub tasks: Vec<TaskId>,
 }
 
+/// Data of `approval_requested`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalRequested {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that was suspended.
+    pub attempt: u32,
+    /// What it waits for, and what it used.
+    #[serde(flatten)]
+    pub suspended: Suspended,
+}
+
+/// Data of `approved` and `denied`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Decided {
+    /// What was decided about.
+    pub approval: String,
+    /// The task.
+    pub task: TaskId,
+    /// What the person said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// Data of `message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// To whom.
+    pub to: AgentName,
+    /// Who sent it; nothing when it was a person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<AgentName>,
+    /// What it says.
+    pub text: String,
+}
+
 /// Data of `paused`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paused {
@@ -264,6 +313,11 @@ pub enum Effect {
     },
     /// Tell running workers that the run is canceled.
     SignalCancel,
+    /// Tell workers of an agent about the message that the event is.
+    Wake {
+        /// The agent.
+        agent: AgentName,
+    },
     /// Answer the `ask` that submitted the run.
     Reply {
         /// Its inbox.

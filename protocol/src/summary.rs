@@ -44,6 +44,12 @@ impl RunState {
         )
     }
 
+    /// Whether new attempts of a run start in this state.
+    #[must_use]
+    pub fn starts_attempts(self) -> bool {
+        matches!(self, Self::Working | Self::InputRequired)
+    }
+
     /// The state as it stands in messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -2,14 +2,15 @@
 
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::{
-    Accepted, Body, Canceling, Cause, Deleted, Dispatched, Effect, Event, Paused, Rejected,
-    Retrying, StepEnded, Unpaused,
+    Accepted, ApprovalRequested, Body, Canceling, Cause, Decided, Deleted, Dispatched, Effect,
+    Event, Message, Paused, Rejected, Retrying, StepEnded, Unpaused,
 };
-use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::journal::{CallDecision, Suspended};
+use swarm_protocol::limits::{MAX_EVENTS, MAX_LOG_BYTES, SUMMARY_TASK_CHARS};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, ErrorBody, InstanceId, RunId, RunState, Submission, TaskId,
-    Timestamp, Version,
+    AgentName, Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState,
+    Submission, TaskId, Timestamp, Version,
 };
 
 use crate::compile::{Team, compile, total_timeout};
@@ -63,6 +64,38 @@ pub enum Input<'a> {
         /// How.
         answer: &'a Answer,
     },
+    /// An attempt's journal was ended: it waits for a person.
+    TaskSuspended {
+        /// The task.
+        task: &'a TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// For what.
+        suspended: &'a Suspended,
+    },
+    /// A person decided about a call.
+    Decide {
+        /// What they were asked.
+        approval: &'a str,
+        /// Which call they mean.
+        call_sha256: &'a str,
+        /// What they decided.
+        decision: CallDecision,
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// A person sent a message to an agent of the run.
+    Message {
+        /// To whom.
+        to: &'a AgentName,
+        /// What it says.
+        text: &'a str,
+    },
+    /// A person brought a task back that had failed.
+    Again {
+        /// The task.
+        task: &'a TaskId,
+    },
     /// Somebody asked for a cancel.
     Cancel {
         /// What they said.
@@ -112,12 +145,59 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
                 answer,
             },
         ) => task_ended(state, task, attempt, answer, context),
+        (
+            Some(state),
+            Input::TaskSuspended {
+                task,
+                attempt,
+                suspended,
+            },
+        ) => task_suspended(state, task, attempt, suspended, context),
+        (
+            Some(state),
+            Input::Decide {
+                approval,
+                call_sha256,
+                decision,
+                reason,
+            },
+        ) => decide_call(state, approval, call_sha256, decision, reason, context),
+        (Some(state), Input::Message { to, text }) => message(state, to, text, context),
+        (Some(state), Input::Again { task }) => again(state, task, context),
         (Some(state), Input::Cancel { reason }) => cancel(state, reason, context),
         (Some(state), Input::Pause { reason }) => pause(state, reason, context),
         (Some(state), Input::Resume { reason }) => resume(state, reason, context),
         (Some(state), Input::Due) => due(state, context),
     };
+    let event = event.map(|event| within_limits(state, event));
     event.map_or(Decision::Ignore, |event| Decision::Append(Box::new(event)))
+}
+
+/// The last event that a run may have is its end.
+fn within_limits(state: Option<&State>, event: Event) -> Event {
+    let Some(state) = state.filter(|state| !state.phase.is_terminal()) else {
+        return event;
+    };
+    let is_last = event.n >= MAX_EVENTS || state.bytes >= MAX_LOG_BYTES;
+    if event.body.result().is_some() || !is_last {
+        return event;
+    }
+    let message = format!(
+        "the run has {MAX_EVENTS} events or {} MiB of texts, and takes no more",
+        MAX_LOG_BYTES / 1024 / 1024
+    );
+    let mut after = state.clone();
+    after.n = event.n;
+    let ending = Ending::failed(ErrorBody::new(Code::Limit, message), None);
+    let context = Context {
+        run: event.run,
+        at: event.at,
+        by: event.by,
+        cause: event.cause,
+    };
+    let mut ended = end(&after, ending, context);
+    ended.effects.extend(end_live(state));
+    ended
 }
 
 fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
@@ -192,6 +272,7 @@ fn task_ended(
         attempt,
         answer: Answer {
             usage: known.used.plus(answer.usage),
+            elapsed_ms: known.worked_ms + answer.elapsed_ms,
             ..answer.clone()
         },
     };
@@ -217,6 +298,107 @@ fn task_ended(
     }
 }
 
+/// A live attempt waits for a person.
+fn task_suspended(
+    state: &State,
+    task: &TaskId,
+    attempt: u32,
+    suspended: &Suspended,
+    context: Context,
+) -> Option<Event> {
+    if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
+        return None;
+    }
+    let body = Body::ApprovalRequested(Box::new(ApprovalRequested {
+        task: task.clone(),
+        attempt,
+        suspended: suspended.clone(),
+    }));
+    let requested = event(state.n + 1, context.clone(), body, Vec::new());
+    let after = fold(Some(state.clone()), &requested).ok()?;
+    // A cancel, or the first answer, has ended its run otherwise.
+    match next(&after, context.at) {
+        Next::End(ending) => Some(end(&after, ending, context)),
+        Next::Wait | Next::Dispatch(_) => Some(requested),
+    }
+}
+
+/// A person decided about a call; when all is decided that its task waits for, it goes on.
+fn decide_call(
+    state: &State,
+    approval: &str,
+    call_sha256: &str,
+    decision: CallDecision,
+    reason: Option<String>,
+    context: Context,
+) -> Option<Event> {
+    let mut undecided = state.undecided();
+    let (task, _) = undecided.find(|(_, asked)| {
+        asked.approval.approval == approval && asked.approval.call_sha256 == call_sha256
+    })?;
+    if state.phase == RunState::Canceling {
+        return None;
+    }
+    let decided = Decided {
+        approval: approval.to_owned(),
+        task: task.id.clone(),
+        reason,
+    };
+    let body = match decision {
+        CallDecision::Approved => Body::Approved(decided),
+        CallDecision::Denied => Body::Denied(decided),
+    };
+    let event = event(state.n + 1, context, body, Vec::new());
+    let after = fold(Some(state.clone()), &event).ok()?;
+    let effects = if after.phase.starts_attempts() {
+        dispatch_decided(&after)
+    } else {
+        Vec::new()
+    };
+    Some(Event { effects, ..event })
+}
+
+fn dispatch_decided(state: &State) -> Vec<Effect> {
+    let decided = state.decided();
+    decided
+        .map(|(task, attempt)| dispatch(task, attempt))
+        .collect()
+}
+
+fn message(state: &State, to: &AgentName, text: &str, context: Context) -> Option<Event> {
+    if !state.takes_messages(to) {
+        return None;
+    }
+    let body = Body::Message(Message {
+        to: to.clone(),
+        from: None,
+        text: text.to_owned(),
+    });
+    let wake = Effect::Wake { agent: to.clone() };
+    Some(event(state.n + 1, context, body, vec![wake]))
+}
+
+/// A task that had failed is tried once more, as long as nothing was made of its failure.
+fn again(state: &State, task: &TaskId, context: Context) -> Option<Event> {
+    let known = state.task(task)?;
+    let failed =
+        matches!(&known.progress, Progress::Ended(answer) if answer.status == AnswerStatus::Failed);
+    let in_time = context.at < state.accepted()?.deadline;
+    let is_open = state.phase.starts_attempts()
+        && join(state).is_some_and(|join| {
+            let waits = matches!(state.progress(&join.step.id), Some(Progress::Waiting));
+            waits && join.needs.contains(task)
+        });
+    if !failed || !is_open || !in_time || is_won(state) {
+        return None;
+    }
+    let effects = vec![dispatch(task, known.next_attempt()?)];
+    let body = Body::Dispatched(Dispatched {
+        tasks: vec![task.clone()],
+    });
+    Some(event(state.n + 1, context, body, effects))
+}
+
 /// The next attempt after one that failed, when there is to be one.
 fn retry(
     state: &State,
@@ -228,7 +410,7 @@ fn retry(
     let accepted = state.accepted()?;
     let error = answer.error.as_ref()?;
     let failures = task.failures + 1;
-    let goes_on = matches!(state.phase, RunState::Working | RunState::Paused);
+    let goes_on = state.phase.starts_attempts() || state.phase == RunState::Paused;
     let may = answer.status == AnswerStatus::Failed && error.retryable && goes_on;
     let due = at.after(retry::pause(state.run, &task.id, failures));
     let in_time = due < accepted.deadline;
@@ -284,7 +466,10 @@ fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Eve
 
 fn pause(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
     let body = Body::Paused(Paused { reason });
-    (state.phase == RunState::Working).then(|| event(state.n + 1, context, body, Vec::new()))
+    state
+        .phase
+        .starts_attempts()
+        .then(|| event(state.n + 1, context, body, Vec::new()))
 }
 
 fn resume(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
@@ -292,6 +477,7 @@ fn resume(state: &State, reason: Option<String>, context: Context) -> Option<Eve
         return None;
     }
     let mut effects = due_attempts(state, context.at);
+    effects.extend(dispatch_decided(state));
     if let Next::Dispatch(task) = next(state, context.at) {
         effects.push(dispatch(&task, 1));
     }
@@ -310,7 +496,7 @@ fn due(state: &State, context: Context) -> Option<Event> {
         return nobody_works.then(|| end(&after, ending, context));
     }
     let effects = due_attempts(state, context.at);
-    if effects.is_empty() || state.phase != RunState::Working {
+    if effects.is_empty() || !state.phase.starts_attempts() {
         return None;
     }
     let tasks = effects.iter().filter_map(|effect| match effect {

@@ -7,7 +7,7 @@ use swarm_protocol::{
 };
 
 use crate::aggregate::combine;
-use crate::state::State;
+use crate::state::{Progress, State};
 
 /// What follows.
 #[derive(Debug)]
@@ -109,7 +109,13 @@ pub(crate) fn next(state: &State, at: Timestamp) -> Next {
         .as_ref()
         .is_some_and(|join| join.mode == Aggregate::First)
         && first(state).is_some();
-    if state.retrying().next().is_some() && !has_first {
+    let goes_on = state.tasks.iter().any(|task| {
+        matches!(
+            task.progress,
+            Progress::Retrying { .. } | Progress::Suspended { .. }
+        )
+    });
+    if goes_on && !has_first {
         return Next::Wait;
     }
     match join {

@@ -46,7 +46,7 @@ pub(crate) fn of_run(state: &State, ending: Ending, at: Timestamp) -> RunResult 
         .steps()
         .iter()
         .filter(|step| matches!(step.action, Action::Agent { .. }))
-        .filter_map(|step| answer_of(state, &step.id))
+        .filter_map(|step| answer_of(state, &step.id, reason.as_ref()))
         .collect();
     let text = text.unwrap_or_else(|| concat(&answers));
     let ended = state.steps().iter();
@@ -70,16 +70,32 @@ pub(crate) fn of_run(state: &State, ending: Ending, at: Timestamp) -> RunResult 
     })
 }
 
-/// The answer of a task. Of one that was to be tried again, and is not any more, it is its failure.
-fn answer_of(state: &State, task: &TaskId) -> Option<Answer> {
+/// The answer of a task. Of one that was to be tried again, and is not any more, it is its failure; of one that was at
+/// work, or waited for a person, it is that the run has ended.
+fn answer_of(state: &State, task: &TaskId, reason: Option<&ErrorBody>) -> Option<Answer> {
     let task = state.task(task)?;
     match &task.progress {
         Progress::Ended(answer) => Some((**answer).clone()),
         Progress::Retrying { answer, .. } => Some(Answer {
             usage: task.used,
+            elapsed_ms: task.worked_ms,
             ..(**answer).clone()
         }),
-        Progress::Waiting | Progress::Live { .. } => None,
+        Progress::Waiting => None,
+        Progress::Live { .. } | Progress::Suspended { .. } => {
+            let ended = || ErrorBody::new(Code::Canceled, "the run had its answer");
+            Some(Answer {
+                task: task.id.clone(),
+                agent: state.agent_of(&task.id)?.clone(),
+                model: String::new(),
+                status: AnswerStatus::Canceled,
+                text: None,
+                error: Some(reason.cloned().unwrap_or_else(ended)),
+                usage: task.used,
+                elapsed_ms: task.worked_ms,
+                simulated: false,
+            })
+        }
     }
 }
 

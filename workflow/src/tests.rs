@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use swarm_protocol::event::{Body, Cause, Effect, Event};
+use swarm_protocol::journal::CallDecision;
+use swarm_protocol::limits::MAX_EVENTS;
 use swarm_protocol::summary::WaitKind;
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{Aggregate, AnswerStatus, RunId, RunState, Submission, TaskId, Timestamp};
+use swarm_protocol::{Aggregate, AnswerStatus, RunState, Submission, TaskId, Timestamp};
 
 use crate::state::Progress;
-use crate::test_support::{answer, context, message, names, submit, team};
+use crate::test_support::{answer, context, message, names, submit, suspended, team};
 use crate::{Decision, FoldError, Input, State, decide, fold, work_for};
 
 /// A run driven by hand.
@@ -77,6 +79,56 @@ impl Driver {
         )
     }
 
+    /// The live attempt of a task waits for a person to decide about so many calls.
+    fn suspend(&mut self, task: &str, calls: usize) -> bool {
+        let task: TaskId = task.parse().unwrap();
+        let known = self.state().task(&task);
+        let Some((attempt, agent)) = known
+            .map(|known| known.attempts)
+            .zip(self.state().agent_of(&task))
+        else {
+            return false;
+        };
+        let suspended = suspended(&task, agent, attempt, calls);
+        let input = Input::TaskSuspended {
+            task: &task,
+            attempt,
+            suspended: &suspended,
+        };
+        self.input(input, message(8))
+    }
+
+    /// A person decides about the oldest call that waits for it.
+    fn decide_next(&mut self, decision: CallDecision) -> bool {
+        let asked = self.state().undecided().next();
+        let Some(approval) = asked.map(|(_, asked)| asked.approval.clone()) else {
+            return false;
+        };
+        let input = Input::Decide {
+            approval: &approval.approval,
+            call_sha256: &approval.call_sha256,
+            decision,
+            reason: None,
+        };
+        self.command("approve", input)
+    }
+
+    fn again(&mut self, task: &str) -> bool {
+        let task: TaskId = task.parse().unwrap();
+        self.command("dead.requeue", Input::Again { task: &task })
+    }
+
+    fn message(&mut self, to: &str) -> bool {
+        let to = to.parse().unwrap();
+        self.command(
+            "message",
+            Input::Message {
+                to: &to,
+                text: "hear",
+            },
+        )
+    }
+
     fn command(&mut self, endpoint: &str, input: Input<'_>) -> bool {
         let cause = Cause::Endpoint {
             endpoint: endpoint.into(),
@@ -114,6 +166,10 @@ impl Driver {
 
     fn phase(&self) -> RunState {
         self.state.as_ref().unwrap().phase
+    }
+
+    fn result_of(&self, task: &str) -> &swarm_protocol::Answer {
+        self.state().answer(&task.parse().unwrap()).unwrap()
     }
 
     fn result(&self) -> &swarm_protocol::RunResult {
@@ -392,6 +448,154 @@ fn a_resumed_run_goes_on_with_what_was_held_back() {
 }
 
 #[test]
+fn an_interrupted_call_waits_for_a_person() {
+    let mut run = Driver::new(one());
+    assert!(run.suspend("critical_agent", 2));
+    assert_eq!(run.phase(), RunState::InputRequired);
+    let waiting = run.state().summary().summary.waiting_for.unwrap();
+    assert_eq!(
+        (waiting.kind, waiting.name.as_deref()),
+        (WaitKind::Approval, Some("critical_agent.1.1"))
+    );
+    let wrong = Input::Decide {
+        approval: "critical_agent.1.1",
+        call_sha256: "another call",
+        decision: CallDecision::Approved,
+        reason: None,
+    };
+    assert!(!run.command("approve", wrong));
+    assert!(run.decide_next(CallDecision::Approved));
+    assert_eq!(run.phase(), RunState::InputRequired, "one call is left");
+    assert!(run.decide_next(CallDecision::Denied));
+    assert_eq!(
+        run.types(),
+        ["accepted", "approval_requested", "approved", "denied"]
+    );
+    let task: TaskId = "critical_agent".parse().unwrap();
+    let dispatch = Effect::Dispatch {
+        task: task.clone(),
+        attempt: 2,
+    };
+    assert_eq!(run.log[3].effects, [dispatch]);
+    let work = work_for(run.state(), &task, 2).unwrap();
+    let decisions: Vec<_> = work.decisions.values().copied().collect();
+    assert_eq!(decisions, [CallDecision::Approved, CallDecision::Denied]);
+    assert_eq!(
+        work.budget.model_calls,
+        Some(49),
+        "the suspended attempt used one"
+    );
+    let later: Vec<_> = work_for(run.state(), &task, 3)
+        .unwrap()
+        .decisions
+        .into_values()
+        .collect();
+    assert_eq!(
+        later,
+        [CallDecision::Denied],
+        "an approval is good for one attempt"
+    );
+    assert!(run.suspend("critical_agent", 1), "its worker died again");
+    assert!(run.decide_next(CallDecision::Denied));
+    assert!(run.end("critical_agent", AnswerStatus::Completed));
+    assert_eq!(run.result().usage.model_calls, 3);
+    assert_eq!(run.result().answers[0].elapsed_ms, 15);
+}
+
+#[test]
+fn a_suspended_run_goes_on_elsewhere_is_paused_and_is_canceled() {
+    let mut run = Driver::new(Submission::of_task("t"));
+    assert!(run.suspend(AGENTS[0], 1));
+    assert!(run.end_with(AGENTS[1], AnswerStatus::Failed, true));
+    let due = run.state().next_deadline().unwrap();
+    assert!(run.due(due), "attempts of other tasks go on");
+    assert!(run.command("pause", Input::Pause { reason: None }));
+    assert!(run.decide_next(CallDecision::Approved));
+    assert!(
+        run.log.last().unwrap().effects.is_empty(),
+        "while it is paused nothing starts"
+    );
+    assert!(run.command("resume", Input::Resume { reason: None }));
+    assert_eq!(run.state().live().count(), 3);
+    run.suspend(AGENTS[0], 1);
+    run.end(AGENTS[1], AnswerStatus::Completed);
+    run.end(AGENTS[2], AnswerStatus::Completed);
+    assert_eq!(run.phase(), RunState::InputRequired);
+    assert!(run.cancel());
+    assert_eq!(run.phase(), RunState::Canceled);
+    assert_eq!(run.result().answers[0].status, AnswerStatus::Canceled);
+    assert!(!run.decide_next(CallDecision::Approved), "too late");
+}
+
+#[test]
+fn nobody_decides_in_time() {
+    let mut run = Driver::new(one());
+    run.suspend("critical_agent", 1);
+    let deadline = run.state().next_deadline().unwrap();
+    assert!(run.due(deadline));
+    assert_eq!(run.phase(), RunState::Failed);
+    assert_eq!(
+        run.result().answers[0].error.as_ref().unwrap().code,
+        "SW-DEADLINE"
+    );
+}
+
+#[test]
+fn a_message_reaches_the_next_attempt() {
+    let mut run = Driver::new(one());
+    assert!(!run.message("research_agent"), "it has no part in the run");
+    assert!(run.message("critical_agent"));
+    let wake = Effect::Wake {
+        agent: "critical_agent".parse().unwrap(),
+    };
+    assert_eq!(run.log[1].effects, [wake]);
+    let work = work_for(run.state(), &"critical_agent".parse().unwrap(), 2).unwrap();
+    assert_eq!(
+        (work.messages[0].n, work.messages[0].text.as_str()),
+        (2, "hear")
+    );
+    run.end("critical_agent", AnswerStatus::Completed);
+    assert!(!run.message("critical_agent"));
+}
+
+#[test]
+fn a_task_is_brought_back_while_nothing_was_made_of_its_failure() {
+    let mut run = Driver::new(Submission::of_task("t"));
+    run.end(AGENTS[0], AnswerStatus::Failed);
+    assert!(run.again(AGENTS[0]));
+    assert!(!run.again(AGENTS[0]), "it is live");
+    assert_eq!(run.state().live().count(), 3);
+    AGENTS
+        .iter()
+        .for_each(|agent| assert!(run.end(agent, AnswerStatus::Completed)));
+    assert_eq!(run.result_of(AGENTS[0]).usage.model_calls, 2);
+    run.end("aggregate", AnswerStatus::Completed);
+    assert!(!run.again(AGENTS[0]));
+}
+
+#[test]
+fn a_run_has_so_many_events_at_most() {
+    let mut run = Driver::new(one());
+    while !run.phase().is_terminal() {
+        assert!(
+            run.command("pause", Input::Pause { reason: None })
+                || run.command("resume", Input::Resume { reason: None })
+        );
+    }
+    assert_eq!(run.log.len() as u64, MAX_EVENTS);
+    assert_eq!(run.result().reason.as_ref().unwrap().code, "SW-LIMIT");
+    let effects = &run.log.last().unwrap().effects;
+    assert!(matches!(
+        effects[..],
+        [
+            Effect::Reply { .. },
+            Effect::EndTask { .. },
+            Effect::SignalCancel
+        ]
+    ));
+}
+
+#[test]
 fn the_first_answer_cancels_the_others() {
     let mut run = Driver::new(aggregated(Aggregate::First));
     run.end(AGENTS[0], AnswerStatus::Failed);
@@ -511,6 +715,10 @@ fn a_broken_log_is_named() {
 #[derive(Debug, Clone)]
 enum Happening {
     End(usize, AnswerStatus, bool),
+    Suspend(usize, usize),
+    Decide(CallDecision),
+    Message(usize),
+    Again(usize),
     Pause,
     Resume,
     Due(u16),
@@ -529,6 +737,10 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         8 => (0usize..4, status.clone(), any::<bool>())
             .prop_map(|(i, status, retryable)| Happening::End(i, status, retryable)),
+        3 => (0usize..4, 1usize..3).prop_map(|(i, calls)| Happening::Suspend(i, calls)),
+        3 => prop_oneof![Just(CallDecision::Approved), Just(CallDecision::Denied)].prop_map(Happening::Decide),
+        1 => (0usize..3).prop_map(Happening::Message),
+        1 => (0usize..3).prop_map(Happening::Again),
         1 => Just(Happening::Pause),
         2 => Just(Happening::Resume),
         6 => (0u16..4).prop_map(Happening::Due),
@@ -571,6 +783,21 @@ fn play(submission: Submission, happenings: &[Happening]) -> Driver {
                     run.end_with(&task, *status, *retryable);
                 }
             }
+            Happening::Suspend(i, calls) => {
+                let tasks = &run.state.as_ref().unwrap().tasks;
+                if let Some(task) = tasks.get(*i).map(|task| task.id.to_string()) {
+                    run.suspend(&task, *calls);
+                }
+            }
+            Happening::Decide(decision) => {
+                run.decide_next(*decision);
+            }
+            Happening::Message(i) => {
+                run.message(AGENTS[*i]);
+            }
+            Happening::Again(i) => {
+                run.again(AGENTS[*i]);
+            }
             Happening::Pause => {
                 run.command("pause", Input::Pause { reason: None });
             }
@@ -602,7 +829,7 @@ fn play(submission: Submission, happenings: &[Happening]) -> Driver {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn logs_are_gapless_and_replay_to_the_live_state(
@@ -646,7 +873,14 @@ proptest! {
         let run = play(submission, &happenings);
         let mut dispatched = Vec::new();
         let mut ended = Vec::new();
+        let mut state = None;
         for event in &run.log {
+            // Brought back: its end does not count any more.
+            if let (Body::Dispatched(dispatched), Some(state)) = (&event.body, &state) {
+                let state: &State = state;
+                ended.retain(|task| !dispatched.tasks.contains(task) || state.answer(task).is_none());
+            }
+            state = Some(fold(state, event).unwrap());
             dispatched.extend(event.effects.iter().filter_map(|effect| match effect {
                 Effect::Dispatch { task, attempt } => Some((task.clone(), *attempt)),
                 _ => None,
@@ -660,7 +894,7 @@ proptest! {
         prop_assert!(different(attempts.len(), dispatched.len()));
         prop_assert!(different(ended.iter().collect::<BTreeSet<_>>().len(), ended.len()));
         prop_assert!(ended.iter().all(|task| dispatched.iter().any(|(known, _)| known == task)));
-        prop_assert!(dispatched.iter().all(|(_, attempt)| *attempt <= RETRIES + 1));
+        prop_assert!(run.state().tasks.iter().all(|task| task.failures <= RETRIES));
         let state = run.state.unwrap();
         for (task, attempt) in state.live() {
             let work = work_for(&state, task, attempt);
@@ -679,7 +913,7 @@ proptest! {
             let before = state.as_ref().map(|state: &State| state.phase);
             let starts = event.effects.iter().any(|effect| matches!(effect, Effect::Dispatch { .. }));
             let may = match before {
-                None | Some(RunState::Working) => true,
+                None | Some(RunState::Working | RunState::InputRequired) => true,
                 Some(RunState::Paused) => matches!(event.body, Body::Unpaused(_)),
                 Some(_) => false,
             };
@@ -697,9 +931,47 @@ proptest! {
         let run = play(submission, &happenings);
         let state = run.state();
         if !state.phase.is_terminal() && state.phase != RunState::Paused {
-            prop_assert!(state.live().next().is_some() || state.retrying().next().is_some());
+            let waits = state.retrying().next().is_some() || state.undecided().next().is_some();
+            prop_assert!(state.live().next().is_some() || waits);
+            prop_assert_eq!(state.phase == RunState::InputRequired, state.undecided().next().is_some() && state.phase != RunState::Canceling);
         }
         prop_assert!(state.phase.is_terminal() || state.next_deadline().is_some());
+    }
+
+    /// What a person decided goes to the attempt after the one that was suspended, and to no other.
+    #[test]
+    fn an_approval_is_good_for_one_attempt(
+        submission in submission(),
+        happenings in prop::collection::vec(happening(), 0..24),
+    ) {
+        let run = play(submission, &happenings);
+        let state = run.state();
+        for task in &state.tasks {
+            for attempt in 1..=task.attempts + 1 {
+                let approved = |(_, decision): &(&str, CallDecision)| *decision == CallDecision::Approved;
+                let approved = task.decisions_for(attempt).filter(approved).count();
+                let asked = task.asked.iter().filter(|asked| asked.attempt + 1 == attempt);
+                prop_assert!(approved <= asked.count());
+            }
+        }
+    }
+
+    #[test]
+    fn a_summary_waits_for_all_agents_and_for_enough_of_them(
+        submission in submission(),
+        happenings in prop::collection::vec(happening(), 0..24),
+    ) {
+        let run = play(submission, &happenings);
+        let mut state: Option<State> = None;
+        for event in &run.log {
+            state = Some(fold(state, event).unwrap());
+            let state = state.as_ref().unwrap();
+            let aggregate = event.effects.iter().any(|effect| {
+                matches!(effect, Effect::Dispatch { task, .. } if task.as_str() == "aggregate")
+            });
+            let agents = || state.tasks.iter().filter(|task| task.id.as_str() != "aggregate");
+            prop_assert!(!aggregate || agents().all(|task| matches!(task.progress, Progress::Ended(_))));
+        }
     }
 
     #[test]

@@ -27,16 +27,24 @@ pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
             (agent.clone()?, summary_input(question, &answers))
         }
     };
+    let known = state.task(task)?;
+    let decisions = known.decisions_for(attempt);
+    let messages = state.messages.iter();
+    let messages = messages.filter(|(to, _)| *to == agent);
     Some(Work {
         v: Version,
         run: state.run,
         task: task.clone(),
         attempt,
-        agent,
+        agent: agent.clone(),
         input,
         context: accepted.submission.context.clone(),
         budget: budget_for(state, accepted, step),
         deadline: accepted.deadline,
+        decisions: decisions
+            .map(|(call, decision)| (call.to_owned(), decision))
+            .collect(),
+        messages: messages.map(|(_, message)| message.clone()).collect(),
     })
 }
 
