@@ -94,11 +94,11 @@ impl Keeper {
 
     fn count_absent(&mut self, shared: &Shared, now: Timestamp) {
         let cards = shared.cards.all();
-        for agent in shared.roster.team().known {
-            if cards.iter().any(|card| card.agent == agent) {
-                self.absent.remove(&agent);
+        for agent in &shared.roster.team().known {
+            if cards.iter().any(|card| card.agent == *agent) {
+                self.absent.remove(agent);
             } else {
-                self.absent.entry(agent).or_insert(now);
+                self.absent.entry(agent.clone()).or_insert(now);
             }
         }
     }

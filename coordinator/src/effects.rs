@@ -5,12 +5,12 @@ use std::time::Duration;
 use swarm_bus::service::with_error;
 use swarm_bus::{Kind, Outgoing, PublishError};
 use swarm_protocol::endpoint::AskError;
-use swarm_protocol::event::{Effect, Event};
-use swarm_protocol::journal::{Body, Entry};
+use swarm_protocol::event::{Body as EventBody, Effect, Event};
+use swarm_protocol::journal::{Body, Entry, PeerMessage};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, Usage,
-    Version, headers, subjects, version,
+    AgentName, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId,
+    Timestamp, Usage, Version, headers, subjects, version,
 };
 use swarm_workflow::{State, work_for};
 
@@ -55,6 +55,7 @@ impl Shared {
                     self.end_task(state, task, *attempt, Ending::Canceled(reason))
                         .await?
                 }
+                Effect::Wake { agent } => self.wake(event, agent, trace).await,
                 Effect::SignalCancel => self.signal_cancel(event.run, trace).await,
                 Effect::Reply { subject } => {
                     if let Some(result) = event.body.result() {
@@ -140,7 +141,7 @@ impl Shared {
                 Some(Err(_)) | None => None,
             };
             if known.is_some_and(|last| {
-                last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())
+                last.attempt > attempt || (last.attempt == attempt && last.body.is_end())
             }) {
                 return Ok(());
             }
@@ -156,6 +157,29 @@ impl Shared {
                 Err(PublishError::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Brings a message to whoever works on it now. Who misses it gets it with the next attempt.
+    async fn wake(&self, event: &Event, agent: &AgentName, trace: TraceParent) {
+        let EventBody::Message(message) = &event.body else {
+            return;
+        };
+        let message = PeerMessage {
+            n: event.n,
+            from: message.from.clone(),
+            text: message.text.clone(),
+        };
+        let sent = match Outgoing::json(subjects::peer(event.run, agent), &message, trace) {
+            Ok(message) => self
+                .bus
+                .send(message)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = sent {
+            tracing::warn!(error, run = %event.run, "a message was not sent");
         }
     }
 

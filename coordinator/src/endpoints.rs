@@ -9,6 +9,7 @@ use swarm_bus::connection::RequestError;
 use swarm_bus::service::{Call, Endpoint, Options, Service};
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::endpoint::SERVICE;
+use swarm_protocol::journal::CallDecision;
 use swarm_protocol::{InstanceId, RunState, subjects};
 use tokio_util::task::TaskTracker;
 
@@ -19,8 +20,10 @@ use crate::index::Index;
 mod agents;
 mod ask;
 mod commands;
+mod decide;
 mod delete;
 mod explain;
+mod message;
 mod register;
 mod result;
 mod retry;
@@ -28,7 +31,7 @@ mod runs;
 
 use commands::Command;
 
-const ENDPOINTS: [Endpoint; 12] = [
+const ENDPOINTS: [Endpoint; 15] = [
     Endpoint {
         name: "ask",
         subject: subjects::ASK,
@@ -64,6 +67,18 @@ const ENDPOINTS: [Endpoint; 12] = [
     Endpoint {
         name: "retry",
         subject: subjects::RETRY,
+    },
+    Endpoint {
+        name: "approve",
+        subject: subjects::APPROVE,
+    },
+    Endpoint {
+        name: "deny",
+        subject: subjects::DENY,
+    },
+    Endpoint {
+        name: "message",
+        subject: subjects::MESSAGE,
     },
     Endpoint {
         name: "delete",
@@ -140,6 +155,9 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "pause" => commands::answer(&shared, Command::Pause, call).await,
         "resume" => commands::answer(&shared, Command::Resume, call).await,
         "retry" => retry::answer(&shared, call).await,
+        "approve" => decide::answer(&shared, CallDecision::Approved, call).await,
+        "deny" => decide::answer(&shared, CallDecision::Denied, call).await,
+        "message" => message::answer(&shared, call).await,
         "delete" => delete::answer(&shared, call).await,
         "agents" => agents::answer(&shared, call).await,
         "register" => register::answer(&shared, call).await,

@@ -120,6 +120,8 @@ codes! {
     Queue "SW-QUEUE" 503 lasting "Start the agent, `swarm agent <name>`, and `swarm runs retry <run>`; or raise runs.deadlines.queue, or `queue_timeout` of the submission.",
     /// The run is in a state in which the command means nothing.
     RunState "SW-RUN-STATE" 409 lasting "`swarm runs explain <run>` says what it does.",
+    /// The run asks a person, and whoever waits for it is none.
+    InputRequired "SW-INPUT-REQUIRED" 409 lasting "`swarm runs show <run>` says what it asks; `swarm runs approve <run>` or `swarm runs deny <run>` answers.",
     /// Nothing of this name was asked in the run.
     ApprovalUnknown "SW-APPROVAL-UNKNOWN" 404 lasting "`swarm runs show <run>` names what the run waits for.",
     /// It was decided otherwise, for another call, or too late.

@@ -31,6 +31,8 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("explain", schema::<endpoint::Explanation>()),
         ("delete", schema::<endpoint::DeleteReply>()),
         ("retry", schema::<endpoint::RetryReply>()),
+        ("decide-request", schema::<endpoint::DecideRequest>()),
+        ("message-request", schema::<endpoint::MessageRequest>()),
         ("state", schema::<endpoint::StateReply>()),
         ("agents-request", schema::<endpoint::AgentsRequest>()),
         ("agents", schema::<endpoint::AgentsReply>()),
