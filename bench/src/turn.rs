@@ -164,6 +164,7 @@ impl Calls {
                 agent: "measured".parse()?,
                 input: crate::TASK.to_owned(),
                 context: None,
+                context_ref: None,
                 budget: Budget::default(),
                 deadline: Timestamp::now().after(Duration::from_secs(3600)),
                 decisions: BTreeMap::new(),

@@ -244,6 +244,7 @@ mod tests {
             model: "m".into(),
             status: AnswerStatus::Completed,
             text: Some("x".into()),
+            blob: None,
             error: None,
             usage: Usage::default(),
             elapsed_ms: 1,

@@ -5,8 +5,9 @@
 //!
 //! Reading order: [`connection`], [`message`], [`topology`], [`publish`], [`read`], [`delivery`], `alive`, [`pull`],
 //! [`gate`], [`work_loop`], [`fence`], [`watch`], [`cards`], [`service`],
-//! [`store`].
+//! [`store`], [`blobs`].
 
+pub mod blobs;
 pub mod cards;
 pub mod connection;
 pub mod delivery;
@@ -26,6 +27,7 @@ pub mod work_loop;
 mod alive;
 mod api;
 
+pub use blobs::BlobError;
 pub use connection::{Bus, ConnectError, Options, Role};
 pub use delivery::Delivery;
 pub use message::{Incoming, Outgoing, Subscription};

@@ -25,17 +25,17 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// No answer.
-    #[error("the run stream does not answer")]
+    #[error("the stream does not answer")]
     Request(#[source] RequestError),
     /// The server refused.
-    #[error("the run stream cannot be read")]
+    #[error("the stream cannot be read")]
     Server(#[source] ApiError),
     /// An answer that is not understood.
-    #[error("the run stream's answer is not understood: {0}")]
+    #[error("the stream's answer is not understood: {0}")]
     Garbled(String),
 }
 
-/// A message as it stands in the run stream.
+/// A message as it stands in its stream.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
     /// Its subject.
@@ -87,10 +87,22 @@ impl Bus {
         subject: &str,
         from: u64,
     ) -> Result<Vec<StoredMessage>, ReadError> {
+        self.read_stream(RUNS, subject, from).await
+    }
+
+    /// The same of any stream that allows direct gets.
+    pub(crate) async fn read_stream(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
         let mut messages = Vec::new();
         let mut next = from.max(1);
         loop {
-            let more = self.read_batch(subject, next, &mut messages).await?;
+            let more = self
+                .read_batch(stream, subject, next, &mut messages)
+                .await?;
             match messages.last() {
                 Some(last) if more && last.seq >= next => next = last.seq + 1,
                 _ => return Ok(messages),
@@ -101,6 +113,7 @@ impl Bus {
     /// Reads one batch; whether there is more behind it.
     async fn read_batch(
         &self,
+        stream: &str,
         subject: &str,
         from: u64,
         into: &mut Vec<StoredMessage>,
@@ -118,7 +131,7 @@ impl Bus {
             seq: from,
             next_by_subj: subject
         });
-        let api = format!("$JS.API.DIRECT.GET.{RUNS}");
+        let api = format!("$JS.API.DIRECT.GET.{stream}");
         let request = Outgoing::new(&api, request.to_string(), TraceParent::root());
         self.send_with_reply(request, &inbox)
             .await

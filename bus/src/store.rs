@@ -1,5 +1,7 @@
 //! How full streams are, and what waits in consumers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use swarm_protocol::AgentName;
@@ -107,12 +109,48 @@ impl Bus {
     /// # Errors
     /// See [`TopologyError`].
     pub async fn purge_runs(&self, subject: &str) -> Result<(), TopologyError> {
+        self.purge(RUNS, subject).await
+    }
+
+    pub(crate) async fn purge(&self, stream: &str, subject: &str) -> Result<(), TopologyError> {
         let request = json!({ "filter": subject });
         let what = format!("purge of {subject}");
         let _purged: Value = self
-            .api(&format!("$JS.API.STREAM.PURGE.{RUNS}"), &request, &what)
+            .api(&format!("$JS.API.STREAM.PURGE.{stream}"), &request, &what)
             .await?;
         Ok(())
+    }
+
+    /// The subjects of a stream's messages that a filter takes, in their order.
+    pub(crate) async fn subjects_of(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Vec<String>, TopologyError> {
+        #[derive(Deserialize)]
+        struct Found {
+            /// How many there are, of which an answer has a page.
+            #[serde(default)]
+            total: usize,
+            state: Subjects,
+        }
+        #[derive(Deserialize)]
+        struct Subjects {
+            #[serde(default)]
+            subjects: Option<BTreeMap<String, u64>>,
+        }
+        let what = format!("stream {stream}");
+        let mut subjects = BTreeSet::new();
+        loop {
+            let request = json!({ "subjects_filter": filter, "offset": subjects.len() });
+            let api = format!("$JS.API.STREAM.INFO.{stream}");
+            let found: Found = self.api(&api, &request, &what).await?;
+            let before = subjects.len();
+            subjects.extend(found.state.subjects.unwrap_or_default().into_keys());
+            if subjects.len() == before || subjects.len() >= found.total {
+                return Ok(subjects.into_iter().collect());
+            }
+        }
     }
 
     /// What waits for an agent.

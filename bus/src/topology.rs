@@ -25,8 +25,12 @@ pub const DEAD: &str = "SWARM_DEAD";
 pub const AGENTS_BUCKET: &str = "swarm_agents";
 /// The stream of that bucket.
 pub const AGENTS_STREAM: &str = "KV_swarm_agents";
+/// The object store of blobs.
+pub const BLOBS_BUCKET: &str = "swarm_blobs";
+/// The stream of that store.
+pub const BLOBS_STREAM: &str = "OBJ_swarm_blobs";
 /// Every stream, those of buckets among them.
-pub const STREAMS: [&str; 5] = [INBOX, RUNS, WORK, DEAD, AGENTS_STREAM];
+pub const STREAMS: [&str; 6] = [INBOX, RUNS, WORK, DEAD, AGENTS_STREAM, BLOBS_STREAM];
 
 /// The coordinators' consumer on the inbox.
 pub const SUBMIT_CONSUMER: &str = "submit";
@@ -153,6 +157,16 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
                 "max_age": nanos(HEARTBEAT * 3), "duplicate_window": nanos(HEARTBEAT * 3),
                 "subject_delete_marker_ttl": nanos(HEARTBEAT * 3), "allow_rollup_hdrs": true, "deny_delete": true,
                 "allow_direct": true, "allow_msg_ttl": true,
+            }),
+        ),
+        stream(
+            BLOBS_STREAM,
+            "The object store `swarm_blobs`: contexts, answers and results of more than 128 KiB, each as `<run>/<sha256>`. They are removed with their run, and forgotten after `max_age`, which is `runs.retention`. `allow_direct` lets agents and clients read them without a consumer. Unlike other object stores it takes no rollup: a blob is what its hash says and is never replaced, and nobody can have the server replace one (nats-server issue 8274).",
+            json!({
+                "subjects": [subjects::BLOB_CHUNKS, subjects::BLOB_METAS],
+                "retention": "limits", "discard": "new", "max_bytes": 1024 * MIB, "max_age": nanos(settings.retention),
+                "allow_direct": true, "allow_rollup_hdrs": false,
+                "duplicate_window": nanos(Duration::from_secs(120).min(settings.retention)),
             }),
         ),
     ]

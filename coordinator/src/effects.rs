@@ -109,6 +109,7 @@ impl Shared {
             model: String::new(),
             status,
             text: None,
+            blob: None,
             error: Some(reason),
             usage: Usage::default(),
             elapsed_ms: 0,

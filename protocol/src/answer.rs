@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::blob::BlobRef;
 use crate::error::ErrorBody;
 use crate::ids::{AgentName, RunId, TaskId};
 use crate::submission::Aggregate;
@@ -62,6 +63,9 @@ pub struct Answer {
     /// The text of a completed task.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub text: Option<String>,
+    /// Where the whole text is, when `text` is its beginning.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none", default)]
+    pub blob: Option<BlobRef>,
     /// Why the task did not complete.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<ErrorBody>,
@@ -72,18 +76,6 @@ pub struct Answer {
     /// Whether a simulated model wrote any of it.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub simulated: bool,
-}
-
-/// A blob that a result refers to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct BlobRef {
-    /// SHA-256 of the content, in lower-case hexadecimal.
-    pub sha256: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its media type.
-    #[serde(rename = "type")]
-    pub media_type: String,
 }
 
 /// The result of a run: RESULT.
@@ -97,6 +89,9 @@ pub struct RunResult {
     pub status: RunState,
     /// The answer for a person; of a run that failed, what there is of it.
     pub text: String,
+    /// Where the whole text is, when `text` is its beginning.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none", default)]
+    pub blob: Option<BlobRef>,
     /// Structured answer of some aggregations.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data: Option<Value>,
@@ -114,6 +109,7 @@ pub struct RunResult {
     pub elapsed_ms: u64,
     /// Whether a simulated model wrote any of it.
     pub simulated: bool,
-    /// Blobs that hold texts too large to stand here.
+    /// Every blob of the result: whole texts that have only their beginning here; of a run with more answers than a message
+    /// holds, also one of type `application/json` with all of them.
     pub refs: Vec<BlobRef>,
 }

@@ -140,6 +140,10 @@ codes! {
     TooManyAgents "SW-TOO-MANY-AGENTS" 429 retryable "Stop some, or raise `mcp.max_agents` and restart the coordinators. `swarm agents list` shows them.",
     /// A submission, an answer or a result is larger than what is kept.
     TooLarge "SW-TOO-LARGE" 413 lasting "Send less, or ask for less: the message names size and limit.",
+    /// A blob that the run refers to is not in `swarm_blobs`: it was removed, or is older than `runs.retention`.
+    BlobMissing "SW-BLOB-MISSING" 404 lasting "Submit the task again; `nats object ls swarm_blobs` as the user coordinator shows what there is.",
+    /// The content of a blob is not what the run refers to: somebody wrote over it.
+    BlobAltered "SW-BLOB-ALTERED" 500 lasting "Find out who may write to `$O.swarm_blobs.>` (docs/subjects.md), and submit the task again.",
     /// Fewer agents answered than `min_answers`.
     TooFewAnswers "SW-TOO-FEW-ANSWERS" 500 retryable "Mend what the answers in `swarm runs show <run> --output json` name, then submit again.",
     /// The run was canceled on request.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, RunResult};
+use crate::blob::BlobRef;
 use crate::definition::Definition;
 use crate::ids::{AgentName, InstanceId, RunId, TaskId};
 use crate::journal::Suspended;
@@ -137,8 +138,11 @@ impl Body {
 /// Data of `accepted`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Accepted {
-    /// What was submitted.
+    /// What was submitted, without a context that is too large to stand here.
     pub submission: Submission,
+    /// Where that context is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub context_ref: Option<BlobRef>,
     /// The target its subject named.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,

@@ -26,6 +26,9 @@ pub const ERROR: &str = "Nats-Service-Error";
 /// On answers of `ask`: why new submissions stay in the inbox now.
 pub const HELD: &str = "Swarm-Held";
 
+/// On answers of `ask` whose text is only the beginning: the name of the blob in `swarm_blobs` that has all of it.
+pub const BLOB: &str = "Swarm-Blob";
+
 /// What a message replaces: `sub` for all that stands on its subject.
 pub const ROLLUP: &str = "Nats-Rollup";
 

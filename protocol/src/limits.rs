@@ -2,6 +2,15 @@
 
 /// Largest payload stored inline in a run log or journal, in bytes.
 pub const MAX_INLINE: usize = 128 * 1024;
+/// Largest payload of a submission, in bytes: what a server with the default `max_payload` of 1 MiB takes, less the headers
+/// that an `ask` adds on its way into the inbox.
+pub const MAX_SUBMISSION: usize = 1008 * 1024;
+/// Largest text of one answer, in bytes.
+pub const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// Most bytes of answers that one text is made of.
+pub const MAX_COMBINED: u64 = 32 * 1024 * 1024;
+/// Characters that stand where a text was, when the whole of it is a blob.
+pub const BEGINNING_CHARS: usize = 400;
 /// What a user's texts may take of one event, in bytes of JSON: the rest of [`MAX_RUN_MESSAGE`] is for what stands around
 /// them. JSON may write one byte as six.
 pub const MAX_ENCODED: usize = 400 * 1024;

@@ -2,6 +2,10 @@
 //!
 //! Tokens are validated types, so no text of a user can become a wildcard or another subject.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE;
+
+use crate::blob::BlobRef;
 use crate::ids::{AgentName, InstanceId, RunId, TaskId};
 
 pub mod catalog;
@@ -26,6 +30,10 @@ pub const EVENTS: &str = "swarm.event.*";
 pub const ALL_WORK: &str = "swarm.work.*";
 /// Every dead letter.
 pub const ALL_DEAD: &str = "swarm.deadletter.*";
+/// Chunks of all blobs.
+pub const BLOB_CHUNKS: &str = "$O.swarm_blobs.C.>";
+/// What is known of every blob.
+pub const BLOB_METAS: &str = "$O.swarm_blobs.M.>";
 /// Cancel signals of all runs.
 pub const ALL_CANCELS: &str = "swarm.ctl.cancel.*";
 /// The endpoint that answers a submission with its text.
@@ -124,6 +132,39 @@ pub fn run_of_log(subject: &str) -> Option<RunId> {
 #[must_use]
 pub fn journal(run: RunId, task: &TaskId, leaf: Leaf) -> String {
     format!("swarm.run.{run}.task.{task}.{}", leaf.token())
+}
+
+/// The token that an object store makes chunks of a blob known by. Of several tokens here, so that the chunks of a run are
+/// those beneath it, and say which blob they are of; `upload` tells two writers of the same blob from each other.
+#[must_use]
+pub fn blob_upload(run: RunId, blob: &BlobRef, upload: uuid::Uuid) -> String {
+    format!("{run}.{}.{}", blob.sha256, upload.simple())
+}
+
+/// The chunks of one upload of a blob; see [`blob_upload`].
+#[must_use]
+pub fn blob_chunks(upload: &str) -> String {
+    format!("$O.swarm_blobs.C.{upload}")
+}
+
+/// The chunks of all blobs of a run.
+#[must_use]
+pub fn blob_chunks_of(run: RunId) -> String {
+    format!("$O.swarm_blobs.C.{run}.>")
+}
+
+/// The hash of the blob that a chunk of a run is of.
+#[must_use]
+pub fn blob_of_chunks(run: RunId, subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix("$O.swarm_blobs.C.")?;
+    let rest = rest.strip_prefix(&run.to_string())?.strip_prefix('.')?;
+    rest.split_once('.').map(|(sha256, _upload)| sha256)
+}
+
+/// What is known of a blob, by its name (ADR-20).
+#[must_use]
+pub fn blob_meta(name: &str) -> String {
+    format!("$O.swarm_blobs.M.{}", BASE64_URL_SAFE.encode(name))
 }
 
 /// The journals of all tasks of a run.

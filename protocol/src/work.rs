@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::blob::BlobRef;
 use crate::ids::{AgentName, RunId, TaskId};
 use crate::journal::{CallDecision, PeerMessage};
 use crate::submission::Budget;
@@ -29,6 +30,9 @@ pub struct Work {
     /// More text beside it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub context: Option<String>,
+    /// Where that text is, when it is too large to stand here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub context_ref: Option<BlobRef>,
     /// What the attempt may use.
     pub budget: Budget,
     /// When the run must have ended.

@@ -47,6 +47,10 @@ fn answer() -> Value {
     })
 }
 
+fn blob() -> Value {
+    json!({ "sha256": "00ff", "bytes": 200_000, "type": "text/plain" })
+}
+
 fn failed_answer() -> Value {
     json!({
         "task": "critical_agent", "agent": "critical_agent", "model": "gemma2:2b", "status": "failed",
@@ -90,6 +94,11 @@ fn submission() {
 #[test]
 fn results_and_errors() {
     same::<RunResult>(result());
+    let mut large = result();
+    large["ref"] = blob();
+    large["answers"][0]["ref"] = blob();
+    large["refs"] = json!([blob()]);
+    same::<RunResult>(large);
     let mut rejected = result();
     let reason = json!({ "code": "SW-FIELD", "message": "agents is empty", "retryable": false, "field": "agents" });
     rejected["status"] = json!("rejected");
@@ -115,6 +124,9 @@ fn events() {
     });
     let dispatch = json!([{ "kind": "dispatch", "task": "research_agent", "attempt": 1 }]);
     same::<Event>(event("accepted", &accepted, &dispatch));
+    let mut large = accepted.clone();
+    large["context_ref"] = blob();
+    same::<Event>(event("accepted", &large, &dispatch));
     let ended = json!({ "task": "research_agent", "attempt": 1, "answer": answer() });
     same::<Event>(event("step_completed", &ended, &json!([])));
     let failed = json!({ "task": "critical_agent", "attempt": 1, "answer": failed_answer() });
@@ -192,6 +204,10 @@ fn work_and_chunks() {
     same::<Work>(json!({
         "v": 1, "run": RUN, "task": "research_agent", "attempt": 1, "agent": "research_agent", "input": "Why?",
         "context": "c", "budget": { "model_calls": 3 }, "deadline": AT,
+    }));
+    same::<Work>(json!({
+        "v": 1, "run": RUN, "task": "research_agent", "attempt": 1, "agent": "research_agent", "input": "Why?",
+        "context_ref": blob(), "budget": {}, "deadline": AT,
     }));
     same::<Chunk>(
         json!({ "v": 1, "attempt": 1, "delivery": 2, "seq": 3, "kind": "text", "data": "Bec" }),

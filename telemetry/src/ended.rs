@@ -143,6 +143,7 @@ fn suspended(entry: &Entry) -> Option<Answer> {
         model: String::new(),
         status: AnswerStatus::Completed,
         text: None,
+        blob: None,
         error: None,
         usage: suspended.usage,
         elapsed_ms: suspended.elapsed_ms,
@@ -208,6 +209,7 @@ mod tests {
             run,
             status,
             text: "Because.".into(),
+            blob: None,
             data: None,
             reason: (status == RunState::Canceled)
                 .then(|| ErrorBody::new(Code::Canceled, "canceled on request: secret")),
@@ -232,6 +234,7 @@ mod tests {
             model: "m".into(),
             status,
             text: None,
+            blob: None,
             error: None,
             usage: Usage::default(),
             elapsed_ms: 100,

@@ -72,6 +72,7 @@ pub(crate) fn work() -> Work {
         agent: "research_agent".parse().unwrap(),
         input: "Why?".into(),
         context: None,
+        context_ref: None,
         budget: Budget::default(),
         deadline: Timestamp::from_millis(0),
         decisions: std::collections::BTreeMap::new(),

@@ -221,6 +221,7 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
     let accepted = Accepted {
         budget: submission.budget.unwrap_or_default().or(team.budget),
         submission,
+        context_ref: None,
         target: submit.target.clone(),
         content_sha256: submit.content_sha256.clone(),
         submitted_at: submit.submitted_at,

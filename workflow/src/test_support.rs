@@ -81,6 +81,7 @@ pub(crate) fn answer(task: &TaskId, agent: &AgentName, status: AnswerStatus) -> 
         model: "m".into(),
         status,
         text: completed.then(|| format!("text of {task}")),
+        blob: None,
         error: (!completed).then(|| ErrorBody::new(Code::Internal, format!("{task} broke"))),
         usage: Usage {
             input_tokens: 1,

@@ -39,6 +39,7 @@ pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
         agent: agent.clone(),
         input,
         context: accepted.submission.context.clone(),
+        context_ref: accepted.context_ref.clone(),
         budget: budget_for(state, accepted, step),
         deadline: accepted.deadline,
         decisions: decisions

@@ -17,6 +17,7 @@ fn work(context: Option<&str>, budget: Budget) -> Work {
         agent: "a".parse().unwrap(),
         input: " Why? ".into(),
         context: context.map(str::to_owned),
+        context_ref: None,
         budget,
         deadline: Timestamp::from_millis(0),
         decisions: std::collections::BTreeMap::new(),

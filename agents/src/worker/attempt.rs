@@ -456,6 +456,7 @@ impl<'a> Attempt<'a> {
             model: agent.model().to_owned(),
             status,
             text: None,
+            blob: None,
             error: None,
             usage: agent.usage(),
             elapsed_ms: agent.elapsed_ms().max(millis(self.began.elapsed())),

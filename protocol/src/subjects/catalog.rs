@@ -130,6 +130,8 @@ subjects! {
     "swarm.ctl.cancel.<run>" Core [Coordinator] -> [Agent] "The run is canceled: stop its model calls now. The journal stops who misses it.",
     "swarm.peer.<run>.<agent>" Core [Coordinator] -> [Agent] "A message to an agent's task, which is in the run's log already: it is taken into account at once. Who misses it gets it with its next attempt.",
     "$KV.swarm_agents.<agent>.<instance>" Stored [Agent] -> [Coordinator] "The card of an instance, at every heartbeat and change.",
+    "$O.swarm_blobs.C.<run>.<sha256>.<upload>" Stored [Agent, Coordinator] -> [Coordinator, Agent, Anyone] "A chunk of a blob: a context, an answer or a result of more than 128 KiB.",
+    "$O.swarm_blobs.M.<name>" Stored [Agent, Coordinator] -> [Coordinator, Agent, Anyone] "What is known of a blob, under its name `<run>/<sha256>` in base64, stored behind its chunks: `nats object get swarm_blobs <run>/<sha256>` reads it.",
     "swarm.ask" Request [Anyone] -> [Coordinator] "A submission, answered with the text when its run has ended.",
     "swarm.ask.<target>" Request [Anyone] -> [Coordinator] "The same for one agent.",
     "swarm.result" Request [Anyone] -> [Coordinator] "The result of a run.",
@@ -180,6 +182,7 @@ mod tests {
         let run = RunId::random();
         let task: TaskId = "research_agent".parse().unwrap();
         let agent = "research_agent".parse().unwrap();
+        let blob = crate::BlobRef::of(b"x", crate::blob::TEXT);
         let mut built = vec![
             subjects::submit(None),
             subjects::submit(Some(&agent)),
@@ -191,6 +194,8 @@ mod tests {
             subjects::out(run, &task),
             subjects::cancel(run),
             subjects::peer(run, &agent),
+            subjects::blob_chunks(&subjects::blob_upload(run, &blob, uuid::Uuid::nil())),
+            subjects::blob_meta(&blob.name(run)),
         ];
         built.extend(
             [Leaf::Log, Leaf::Msg, Leaf::End].map(|leaf| subjects::journal(run, &task, leaf)),

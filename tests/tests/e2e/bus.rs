@@ -66,6 +66,7 @@ fn end(claim: &Claim) -> Body {
         model: "m".to_owned(),
         status: AnswerStatus::Completed,
         text: Some("x".to_owned()),
+        blob: None,
         error: None,
         usage: Usage::default(),
         elapsed_ms: 1,
