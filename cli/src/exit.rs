@@ -98,6 +98,14 @@ impl From<ClientError> for Failure {
             ClientError::NotStored(PublishError::TooLarge { .. }) => {
                 Self::new(USAGE, Code::TooLarge, chain(&error))
             }
+            ClientError::Blob(error) => {
+                let lost = error.lasting();
+                let code = lost.as_ref().map_or(UNREACHABLE, |_| FAILED);
+                Self {
+                    code,
+                    error: Some(lost.unwrap_or_else(|| error.to_body())),
+                }
+            }
             ClientError::NoCoordinator(_) => {
                 Self::new(UNREACHABLE, Code::Unavailable, error.to_string())
             }

@@ -145,7 +145,7 @@ async fn show(client: &Client, run: &RunRef, format: Format) -> Result<(), Failu
         Ok(result) => {
             match format {
                 Format::Json => output::document(&result),
-                Format::Text => watch::print_result(&result),
+                Format::Text => watch::print_result(client, &result).await?,
             }
             Ok(())
         }

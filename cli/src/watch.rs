@@ -35,7 +35,7 @@ pub(crate) async fn to_the_end(client: &Client, run: RunId, format: Format) -> R
     };
     match format {
         Format::Json => output::document(&result),
-        Format::Text => print_result(&result),
+        Format::Text => print_result(client, &result).await?,
     }
     if succeeded(result.status) {
         Ok(())
@@ -192,12 +192,16 @@ fn outcome(answer: &Answer) -> String {
 }
 
 /// The answer for a person: the text on stdout, what is to be said about it on stderr.
-pub(crate) fn print_result(result: &RunResult) {
-    if result.simulated && !result.text.is_empty() {
+///
+/// # Errors
+/// When the whole text is elsewhere, and lost.
+pub(crate) async fn print_result(client: &Client, result: &RunResult) -> Result<(), Failure> {
+    let text = client.text(result).await?;
+    if result.simulated && !text.is_empty() {
         output::data("SIMULATED: no real model wrote this answer.\n");
     }
-    if !result.text.is_empty() {
-        output::data(result.text.trim_end());
+    if !text.is_empty() {
+        output::data(text.trim_end());
     }
     let took = coarse(Duration::from_millis(result.elapsed_ms));
     let answered = result
@@ -225,4 +229,5 @@ pub(crate) fn print_result(result: &RunResult) {
             result.run.short()
         )),
     }
+    Ok(())
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use swarm_bus::connection::RequestError;
-use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
+use swarm_bus::{BlobError, Bus, Incoming, Outgoing, PublishError, ReadError};
 use swarm_protocol::endpoint::{
     AgentsReply, AgentsRequest, DecideRequest, DeleteReply, Explanation, MessageRequest, OpenError,
     RetryReply, RunRequestBody, RunsReply, RunsRequest, StateReply,
@@ -44,6 +44,9 @@ pub enum ClientError {
     /// The run cannot be read.
     #[error("the run cannot be read")]
     Read(#[from] ReadError),
+    /// A text that is a blob is lost, or cannot be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
     /// An answer that is not understood.
     #[error("an answer is not understood: {0}")]
     Garbled(String),
@@ -110,6 +113,18 @@ impl Client {
         };
         let timeout = ENDPOINT_TIMEOUT + wait.unwrap_or_default();
         read(&self.call(subjects::RESULT, &body, timeout).await?)
+    }
+
+    /// The whole text of a result, which may have only its beginning.
+    ///
+    /// # Errors
+    /// When the blob that has it is missing, altered or cannot be read.
+    pub async fn text(&self, result: &RunResult) -> Result<String, ClientError> {
+        let Some(blob) = &result.blob else {
+            return Ok(result.text.clone());
+        };
+        let content = self.bus.get_blob(result.run, blob).await?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
     /// Runs, newest first.

@@ -10,7 +10,7 @@ use swarm_protocol::metrics as names;
 
 use crate::Shared;
 
-/// From this fill of SWARM_RUNS on, in percent, the room that is left is for runs that are open.
+/// From this fill of SWARM_RUNS or of the blobs on, in percent, the room that is left is for runs that are open.
 const FULL: u64 = 80;
 
 /// Why submissions stay in the inbox.
@@ -19,7 +19,7 @@ pub(crate) enum Held {
     /// So many runs are open.
     OpenRuns { open: u64, max: u64 },
     /// The runs take so much of their stream.
-    Full { percent: u64 },
+    Full { stream: &'static str, percent: u64 },
 }
 
 impl Held {
@@ -38,10 +38,9 @@ impl fmt::Display for Held {
                 f,
                 "{open} runs are open and {max} may be (runs.max_open); new submissions wait in the inbox"
             ),
-            Self::Full { percent } => write!(
+            Self::Full { stream, percent } => write!(
                 f,
-                "{} is {percent} % full; new submissions wait in the inbox until it is below {FULL} % (runs.retention, `swarm runs delete`)",
-                topology::RUNS
+                "{stream} is {percent} % full; new submissions wait in the inbox until it is below {FULL} % (runs.retention, `swarm runs delete`)"
             ),
         }
     }
@@ -77,8 +76,8 @@ impl Admission {
         *self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn decide(&self, open: u64, percent: u64) {
-        let held = judge(open, self.max_open, percent);
+    fn decide(&self, open: u64, fills: [(&'static str, u64); 2]) {
+        let held = judge(open, self.max_open, fills);
         let room = held.map_or_else(|| self.max_open - open, |_held| 0);
         self.keeper.set(usize::try_from(room).unwrap_or(usize::MAX));
         let before = {
@@ -116,9 +115,10 @@ pub(crate) async fn keep(shared: Arc<Shared>, shutdown: Shutdown) {
     }
 }
 
-fn judge(open: u64, max_open: u64, percent: u64) -> Option<Held> {
-    if percent >= FULL {
-        return Some(Held::Full { percent });
+fn judge(open: u64, max_open: u64, fills: [(&'static str, u64); 2]) -> Option<Held> {
+    let full = fills.into_iter().find(|(_, percent)| *percent >= FULL);
+    if let Some((stream, percent)) = full {
+        return Some(Held::Full { stream, percent });
     }
     let max = max_open;
     (open >= max).then_some(Held::OpenRuns { open, max })
@@ -127,8 +127,9 @@ fn judge(open: u64, max_open: u64, percent: u64) -> Option<Held> {
 impl Shared {
     /// Decides from what is known now whether submissions are taken.
     pub(crate) fn admit(&self) {
-        let percent = self.store.percent(topology::RUNS).unwrap_or(0);
-        self.admission.decide(self.index.open(), percent);
+        let fills = [topology::RUNS, topology::BLOBS_STREAM];
+        let fills = fills.map(|stream| (stream, self.store.percent(stream).unwrap_or(0)));
+        self.admission.decide(self.index.open(), fills);
     }
 }
 
@@ -138,8 +139,16 @@ mod tests {
 
     #[test]
     fn room_is_kept_for_what_is_open() {
-        assert_eq!(judge(9, 10, 79), None);
-        assert_eq!(judge(10, 10, 0), Some(Held::OpenRuns { open: 10, max: 10 }));
-        assert_eq!(judge(0, 10, 80), Some(Held::Full { percent: 80 }));
+        let judge = |open, runs, blobs| judge(open, 10, [("r", runs), ("b", blobs)]);
+        let full = |stream| {
+            Some(Held::Full {
+                stream,
+                percent: 80,
+            })
+        };
+        assert_eq!(judge(9, 79, 79), None);
+        assert_eq!(judge(10, 0, 0), Some(Held::OpenRuns { open: 10, max: 10 }));
+        assert_eq!(judge(0, 80, 0), full("r"));
+        assert_eq!(judge(0, 0, 80), full("b"));
     }
 }

@@ -12,7 +12,7 @@ use swarm_protocol::{
     AgentName, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId,
     Timestamp, Usage, Version, headers, subjects, version,
 };
-use swarm_workflow::{State, work_for};
+use swarm_workflow::{Contents, State, texts_for, work_for};
 
 use crate::Shared;
 use crate::runs::TransitionError;
@@ -79,7 +79,10 @@ impl Shared {
             run: state.run,
             detail,
         };
-        let work = work_for(state, task, attempt)
+        let mut contents = Contents::new();
+        self.fetch_blobs(state.run, texts_for(state, task), &mut contents)
+            .await?;
+        let work = work_for(state, task, attempt, &contents)
             .ok_or_else(|| unwritable(format!("task {task} has no agent")))?;
         let message = Outgoing::json(subjects::work(&work.agent), &work, trace)
             .map_err(|error| unwritable(error.to_string()))?;
@@ -196,14 +199,21 @@ impl Shared {
         });
     }
 
-    /// Answers an `ask` with the result of its run: the text alone, or an error that has run and result in its body.
+    /// Answers an `ask` with the result of its run: the text alone, or an error that has run and result in its body. A text
+    /// that is larger than a message is its beginning, and a header says which blob has all of it.
     pub(crate) async fn reply(&self, inbox: &str, result: &RunResult, trace: TraceParent) {
         if !subjects::is_inbox(inbox) {
             return;
         }
-        let Some(mut message) = ask_reply(inbox, result, trace) else {
+        let Some(mut message) = self.ask_reply(inbox, result, trace).await else {
             return;
         };
+        message = message
+            .header(headers::RUN_ID, result.run)
+            .header(headers::STATUS, result.status);
+        if result.simulated {
+            message = message.header(headers::SIMULATED, "true");
+        }
         if let Some(held) = self.admission.held() {
             message = message.header(headers::HELD, held);
         }
@@ -211,35 +221,53 @@ impl Shared {
             tracing::warn!(%error, run = %result.run, "an answer was not sent");
         }
     }
-}
 
-fn ask_reply(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outgoing> {
-    let message = if result.status == RunState::Completed {
-        Outgoing::new(inbox, result.text.clone(), trace)
-    } else {
-        let unnamed = || ErrorBody::new(Code::Internal, format!("the run is {}", result.status));
-        let error = result.reason.clone().unwrap_or_else(unnamed);
-        let body = AskError {
-            error: error.clone(),
-            run: result.run,
-            result: result.clone(),
-        };
-        match Outgoing::json(inbox, &body, trace) {
-            Ok(message) => with_error(message, &error),
-            Err(error) => {
-                tracing::error!(%error, run = %result.run, "an answer could not be written as JSON");
-                return None;
+    async fn ask_reply(
+        &self,
+        inbox: &str,
+        result: &RunResult,
+        trace: TraceParent,
+    ) -> Option<Outgoing> {
+        if result.status != RunState::Completed {
+            return ask_error(inbox, result, trace);
+        }
+        match self.whole_text(result).await {
+            Ok(Some(text)) => Some(Outgoing::new(inbox, text, trace)),
+            Err(error) if error.lasting().is_some() => {
+                let reason = error.lasting();
+                let lost = RunResult {
+                    reason,
+                    ..result.clone()
+                };
+                ask_error(inbox, &lost, trace)
+            }
+            Ok(None) | Err(_) => {
+                let beginning = Outgoing::new(inbox, result.text.clone(), trace);
+                Some(match &result.blob {
+                    Some(blob) => beginning.header(headers::BLOB, blob.name(result.run)),
+                    None => beginning,
+                })
             }
         }
+    }
+}
+
+/// The answer about a run that gave none.
+fn ask_error(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outgoing> {
+    let unnamed = || ErrorBody::new(Code::Internal, format!("the run is {}", result.status));
+    let error = result.reason.clone().unwrap_or_else(unnamed);
+    let body = AskError {
+        error: error.clone(),
+        run: result.run,
+        result: result.clone(),
     };
-    let message = message
-        .header(headers::RUN_ID, result.run)
-        .header(headers::STATUS, result.status);
-    Some(if result.simulated {
-        message.header(headers::SIMULATED, "true")
-    } else {
-        message
-    })
+    match Outgoing::json(inbox, &body, trace) {
+        Ok(message) => Some(with_error(message, &error)),
+        Err(error) => {
+            tracing::error!(%error, run = %result.run, "an answer could not be written as JSON");
+            None
+        }
+    }
 }
 
 async fn send_signal(bus: &swarm_bus::Bus, run: RunId, trace: TraceParent) {

@@ -5,7 +5,7 @@
 //!
 //! Any number of coordinators may run side by side: a CAS on the run's log makes one of them right, no leader does.
 //!
-//! Reading order: [`Coordinator`], then `log`, `runs` (transitions), `effects`, `submissions`, `journals`, `spans`, `index`,
+//! Reading order: [`Coordinator`], then `log`, `runs` (transitions), `effects`, `blobs`, `submissions`, `journals`, `spans`, `index`,
 //! `admission`, `endpoints`.
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 mod admission;
+mod blobs;
 mod cards;
 mod deadlines;
 mod effects;

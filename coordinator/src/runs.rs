@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
-use swarm_bus::{Outgoing, PublishError, ReadError, topology};
+use swarm_bus::{BlobError, Outgoing, PublishError, ReadError, topology};
 use swarm_protocol::error::chain;
 use swarm_protocol::event::{Body, Cause, Event};
 use swarm_protocol::metrics as names;
 use swarm_protocol::version::Unread;
 use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, headers, subjects};
-use swarm_workflow::{Context, Decision, Input, State, decide, fold};
+use swarm_workflow::{Contents, Context, Decision, Input, State, decide, fold};
 
 use crate::Shared;
 use crate::log::Known;
@@ -42,6 +42,9 @@ pub(crate) enum TransitionError {
     /// The event, or one of its effects, was not stored.
     #[error("not stored")]
     Publish(#[from] PublishError),
+    /// A blob that the run refers to, or is to refer to, cannot be had or stored.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
     /// Others append to the log all the time.
     #[error("the run's log does not stand still")]
     Contended,
@@ -76,6 +79,7 @@ impl TransitionError {
     /// The error as a requester gets it.
     pub(crate) fn to_body(&self) -> ErrorBody {
         let code = match self {
+            Self::Blob(error) => return error.to_body(),
             Self::Log { .. } => Code::Log,
             Self::Read(_) | Self::Publish(_) | Self::Contended | Self::Newer { .. } => {
                 Code::Unavailable
@@ -197,6 +201,7 @@ impl Shared {
         }
         let mut fresh = false;
         let mut refusals = Refusals::default();
+        let mut contents = Contents::new();
         loop {
             let Known { state, seq } = match known.take() {
                 Some(known) => known,
@@ -211,8 +216,18 @@ impl Shared {
                 by: self.options.instance.clone(),
                 cause: cause.clone(),
             };
-            let event = match decide(state.as_deref(), input.clone(), context) {
-                Decision::Append(event) => event,
+            let event = match decide(state.as_deref(), input.clone(), context, &contents) {
+                // Of a run that is gone nothing is to be left in the store.
+                Decision::Append { blobs, .. } if !blobs.is_empty() && !fresh => continue,
+                Decision::Append { event, blobs } => {
+                    self.store_blobs(run, blobs).await?;
+                    event
+                }
+                Decision::Fetch(wanted) => {
+                    self.fetch_blobs(run, wanted, &mut contents).await?;
+                    *known = Some(Known { state, seq });
+                    continue;
+                }
                 Decision::Ignore if fresh && self.is_whole(run, seq).await? => {
                     return Ok(Outcome::Ignored(state));
                 }

@@ -7,7 +7,7 @@ use swarm_bus::delivery::DeadContext;
 use swarm_bus::topology::{self, TopologyError};
 use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
-use swarm_protocol::limits::{MAX_ENCODED, SUMMARY_TASK_CHARS};
+use swarm_protocol::limits::{MAX_ENCODED, MAX_SUBMISSION, SUMMARY_TASK_CHARS};
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Submission, Timestamp, headers, subjects};
@@ -17,8 +17,8 @@ use tracing::Instrument as _;
 use crate::Shared;
 use crate::runs::{Outcome, TROUBLE_PAUSE, TransitionError, submission_cause};
 
-/// Largest submission, in bytes: its run's log holds it whole.
-const MAX_SUBMISSION: usize = 256 * 1024;
+/// Largest submission without its context, in bytes: its run's log holds it whole.
+const MAX_BESIDE: usize = 256 * 1024;
 
 /// What a submission is whose run exists.
 enum Repeated {
@@ -151,7 +151,7 @@ fn read(
     let submission = match problem {
         Some(problem) => Err(problem),
         None if payload.len() > MAX_SUBMISSION => Err(too_large(payload.len())),
-        None => Submission::parse(payload).and_then(fitting),
+        None => Submission::parse(payload).and_then(|read| fitting(read, payload.len())),
     };
     let reply = delivery
         .header(headers::REPLY_TO)
@@ -172,16 +172,35 @@ fn read(
     }
 }
 
-/// A submission that fits into an event: JSON may write one character as six.
-fn fitting(submission: Submission) -> Result<Submission, ErrorBody> {
-    match serde_json::to_vec(&submission) {
-        Ok(json) if json.len() > MAX_ENCODED => Err(too_large(json.len())),
+/// A submission whose event can hold it, without a context that is a blob. JSON may write one character as six.
+fn fitting(submission: Submission, payload: usize) -> Result<Submission, ErrorBody> {
+    let apart = submission.context_apart();
+    let raw = payload.saturating_sub(apart.as_ref().map_or(0, String::len));
+    let beside = match &apart {
+        Some(_) => &Submission {
+            context: None,
+            ..submission.clone()
+        },
+        None => &submission,
+    };
+    match serde_json::to_vec(beside) {
+        Ok(json) if json.len() > MAX_ENCODED || (raw > MAX_BESIDE && json.len() > MAX_BESIDE) => {
+            let message = format!(
+                "the submission has {} KiB, and {} as JSON, beside its context: at most {} and {} are taken",
+                raw / 1024,
+                json.len() / 1024,
+                MAX_BESIDE / 1024,
+                MAX_ENCODED / 1024
+            );
+            Err(ErrorBody::new(Code::TooLarge, message))
+        }
         Ok(_) => Ok(submission),
         Err(error) => Err(ErrorBody::new(Code::Internal, error.to_string())),
     }
 }
 
-fn too_large(bytes: usize) -> ErrorBody {
+/// A payload of so many bytes is larger than is taken.
+pub(crate) fn too_large(bytes: usize) -> ErrorBody {
     let message = format!(
         "the submission has {} KiB, at most {} are taken",
         bytes / 1024,

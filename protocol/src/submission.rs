@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::Usage;
 use crate::error::{Code, ErrorBody};
 use crate::ids::{AgentName, hex};
-use crate::limits::{MAX_LABEL_BYTES, MAX_LABELS, MAX_TASKS};
+use crate::limits::{MAX_ENCODED, MAX_INLINE, MAX_LABEL_BYTES, MAX_LABELS, MAX_TASKS, encoded_len};
 use crate::time::Span;
 
 /// How the answers of several agents become one.
@@ -216,6 +216,15 @@ impl Submission {
         }
         self.check_agents()?;
         self.check_labels()
+    }
+
+    /// The context, when it must not stand beside the rest of the submission in a message.
+    #[must_use]
+    pub fn context_apart(&self) -> Option<String> {
+        let context = self.context.as_ref()?;
+        let task = self.task.as_deref().map_or(0, encoded_len);
+        let is_large = context.len() > MAX_INLINE || encoded_len(context) + task > MAX_ENCODED;
+        is_large.then(|| context.clone())
     }
 
     fn check_agents(&self) -> Result<(), ErrorBody> {

@@ -9,10 +9,11 @@ use swarm_protocol::journal::{CallDecision, Suspended};
 use swarm_protocol::limits::{MAX_EVENTS, MAX_LOG_BYTES, SUMMARY_TASK_CHARS};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    AgentName, Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState,
-    Submission, TaskId, Timestamp, Version,
+    AgentName, Aggregate, Answer, AnswerStatus, BlobRef, Code, ErrorBody, InstanceId, RunId,
+    RunState, Submission, TaskId, Timestamp, Version, blob,
 };
 
+use crate::blobs::{Blob, Contents, Ledger};
 use crate::compile::{Team, compile, total_timeout};
 use crate::next::{Ending, Next, first, join, next, overdue};
 use crate::state::{Progress, State, Task, fold};
@@ -122,18 +123,46 @@ pub enum Input<'a> {
 /// What an input decides.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Append this event.
-    Append(Box<Event>),
+    /// Append this event, when these blobs are stored: it refers to them.
+    Append {
+        /// The event.
+        event: Box<Event>,
+        /// The blobs.
+        blobs: Vec<Blob>,
+    },
+    /// Fetch these blobs, and ask again with their texts, or with why there are none.
+    Fetch(Vec<BlobRef>),
     /// Nothing: it was decided before, or does not concern the run any more.
     Ignore,
 }
 
-/// Decides.
+/// Decides, knowing the contents of the blobs that it asked for before ([`Decision::Fetch`]).
 #[must_use]
-pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Decision {
+pub fn decide(
+    state: Option<&State>,
+    input: Input<'_>,
+    context: Context,
+    contents: &Contents,
+) -> Decision {
+    let mut ledger = Ledger::new(contents);
+    let event = event_of(state, input, context, &mut ledger);
+    let (wanted, blobs) = ledger.close();
+    match event.map(Box::new) {
+        _ if !wanted.is_empty() => Decision::Fetch(wanted),
+        Some(event) => Decision::Append { event, blobs },
+        None => Decision::Ignore,
+    }
+}
+
+fn event_of(
+    state: Option<&State>,
+    input: Input<'_>,
+    context: Context,
+    ledger: &mut Ledger<'_>,
+) -> Option<Event> {
     let event = match (state, input) {
-        (None, Input::Submit(submit, team)) => Some(begin(submit, team, context)),
-        (None, Input::Repeat(old)) => repeat(old, context),
+        (None, Input::Submit(submit, team)) => Some(begin(submit, team, context, ledger)),
+        (None, Input::Repeat(old)) => repeat(old, context, ledger),
         (None, _) | (Some(_), Input::Submit(..) | Input::Repeat(_)) => None,
         (Some(state), Input::Delete) => delete(state, context),
         (Some(state), _) if state.phase.is_terminal() => None,
@@ -144,7 +173,7 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
                 attempt,
                 answer,
             },
-        ) => task_ended(state, task, attempt, answer, context),
+        ) => task_ended(state, task, attempt, answer, context, ledger),
         (
             Some(state),
             Input::TaskSuspended {
@@ -152,7 +181,7 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
                 attempt,
                 suspended,
             },
-        ) => task_suspended(state, task, attempt, suspended, context),
+        ) => task_suspended(state, task, attempt, suspended, context, ledger),
         (
             Some(state),
             Input::Decide {
@@ -164,17 +193,16 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
         ) => decide_call(state, approval, call_sha256, decision, reason, context),
         (Some(state), Input::Message { to, text }) => message(state, to, text, context),
         (Some(state), Input::Again { task }) => again(state, task, context),
-        (Some(state), Input::Cancel { reason }) => cancel(state, reason, context),
+        (Some(state), Input::Cancel { reason }) => cancel(state, reason, context, ledger),
         (Some(state), Input::Pause { reason }) => pause(state, reason, context),
         (Some(state), Input::Resume { reason }) => resume(state, reason, context),
-        (Some(state), Input::Due) => due(state, context),
+        (Some(state), Input::Due) => due(state, context, ledger),
     };
-    let event = event.map(|event| within_limits(state, event));
-    event.map_or(Decision::Ignore, |event| Decision::Append(Box::new(event)))
+    event.map(|event| within_limits(state, event, ledger))
 }
 
 /// The last event that a run may have is its end.
-fn within_limits(state: Option<&State>, event: Event) -> Event {
+fn within_limits(state: Option<&State>, event: Event, ledger: &mut Ledger<'_>) -> Event {
     let Some(state) = state.filter(|state| !state.phase.is_terminal()) else {
         return event;
     };
@@ -188,24 +216,24 @@ fn within_limits(state: Option<&State>, event: Event) -> Event {
     );
     let mut after = state.clone();
     after.n = event.n;
-    let ending = Ending::failed(ErrorBody::new(Code::Limit, message), None);
+    let ending = Ending::failed(ErrorBody::new(Code::Limit, message));
     let context = Context {
         run: event.run,
         at: event.at,
         by: event.by,
         cause: event.cause,
     };
-    let mut ended = end(&after, ending, context);
+    let mut ended = end(&after, ending, context, ledger);
     ended.effects.extend(end_live(state));
     ended
 }
 
-fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
+fn begin(submit: &Submit, team: &Team, context: Context, ledger: &mut Ledger<'_>) -> Event {
     let compiled = submit.submission.clone().and_then(|submission| {
         let definition = compile(&submission, submit.target.as_deref(), team)?;
         Ok((submission, definition))
     });
-    let (submission, definition) = match compiled {
+    let (mut submission, definition) = match compiled {
         Ok(compiled) => compiled,
         Err(reason) => return reject(submit, reason, context),
     };
@@ -215,13 +243,14 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         .filter(|step| is_ready_at_once(step))
         .map(|step| dispatch(&step.id, 1))
         .collect();
+    let context_ref = take_context(&mut submission, ledger);
     let deadline = submit
         .submitted_at
         .after(total_timeout(submission.timeout, team));
     let accepted = Accepted {
         budget: submission.budget.unwrap_or_default().or(team.budget),
         submission,
-        context_ref: None,
+        context_ref,
         target: submit.target.clone(),
         content_sha256: submit.content_sha256.clone(),
         submitted_at: submit.submitted_at,
@@ -234,6 +263,13 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         traceparent: submit.traceparent,
     };
     event(1, context, Body::Accepted(Box::new(accepted)), effects)
+}
+
+/// Takes a context out of a submission that is too large to stand in an event.
+fn take_context(submission: &mut Submission, ledger: &mut Ledger<'_>) -> Option<BlobRef> {
+    let context = submission.context_apart()?;
+    submission.context = None;
+    Some(ledger.put(context, blob::TEXT))
 }
 
 fn reject(submit: &Submit, reason: ErrorBody, context: Context) -> Event {
@@ -259,6 +295,7 @@ fn task_ended(
     attempt: u32,
     answer: &Answer,
     context: Context,
+    ledger: &mut Ledger<'_>,
 ) -> Option<Event> {
     if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
         return None;
@@ -295,7 +332,7 @@ fn task_ended(
             effects: vec![dispatch(&task, 1)],
             ..step_event
         }),
-        Next::End(ending) => Some(end(&after, ending, context)),
+        Next::End(ending) => Some(end(&after, ending, context, ledger)),
     }
 }
 
@@ -306,6 +343,7 @@ fn task_suspended(
     attempt: u32,
     suspended: &Suspended,
     context: Context,
+    ledger: &mut Ledger<'_>,
 ) -> Option<Event> {
     if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
         return None;
@@ -319,7 +357,7 @@ fn task_suspended(
     let after = fold(Some(state.clone()), &requested).ok()?;
     // A cancel, or the first answer, has ended its run otherwise.
     match next(&after, context.at) {
-        Next::End(ending) => Some(end(&after, ending, context)),
+        Next::End(ending) => Some(end(&after, ending, context, ledger)),
         Next::Wait | Next::Dispatch(_) => Some(requested),
     }
 }
@@ -450,7 +488,12 @@ fn end_live(state: &State) -> Vec<Effect> {
     live.chain([Effect::SignalCancel]).collect()
 }
 
-fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
+fn cancel(
+    state: &State,
+    reason: Option<String>,
+    context: Context,
+    ledger: &mut Ledger<'_>,
+) -> Option<Event> {
     if state.phase == RunState::Canceling {
         return None;
     }
@@ -459,7 +502,7 @@ fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Eve
         after.cancel_reason = reason;
         after.n += 1;
         let ending = Ending::canceled(&after);
-        return Some(end(&after, ending, context));
+        return Some(end(&after, ending, context, ledger));
     }
     let body = Body::Canceling(Canceling { reason });
     Some(event(state.n + 1, context, body, end_live(state)))
@@ -488,13 +531,13 @@ fn resume(state: &State, reason: Option<String>, context: Context) -> Option<Eve
 
 /// What is to be done because of the time. The attempts that are live at the end of the run's time are ended in their
 /// journals: nothing is decided before that.
-fn due(state: &State, context: Context) -> Option<Event> {
+fn due(state: &State, context: Context, ledger: &mut Ledger<'_>) -> Option<Event> {
     if let Some(reason) = overdue(state, context.at) {
         let mut after = state.clone();
         after.n += 1;
-        let ending = Ending::failed(reason, None);
+        let ending = Ending::failed(reason);
         let nobody_works = state.live().next().is_none();
-        return nobody_works.then(|| end(&after, ending, context));
+        return nobody_works.then(|| end(&after, ending, context, ledger));
     }
     let effects = due_attempts(state, context.at);
     if effects.is_empty() || !state.phase.starts_attempts() {
@@ -517,7 +560,7 @@ fn due_attempts(state: &State, at: Timestamp) -> Vec<Effect> {
 }
 
 /// The same again as a new run: what has completed is taken over, the rest is done.
-fn repeat(old: &State, context: Context) -> Option<Event> {
+fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> Option<Event> {
     if !matches!(old.phase, RunState::Failed | RunState::Canceled) {
         return None;
     }
@@ -529,18 +572,29 @@ fn repeat(old: &State, context: Context) -> Option<Event> {
     };
     let agents = || steps.iter().filter(|step| is_ready_at_once(step));
     let all_are_done = agents().all(|step| completed(&step));
+    let mut submission = accepted.submission.clone();
+    let context_ref = match &accepted.context_ref {
+        Some(blob) => {
+            ledger.copy(blob, old.run);
+            Some(blob.clone())
+        }
+        None => take_context(&mut submission, ledger),
+    };
     // Something has to be done for the run to go on.
     let taken_over: Vec<Answer> = if all_are_done {
         Vec::new()
     } else {
         let done = agents().filter(completed);
-        done.filter_map(|step| old.answer(&step.id).cloned())
-            .collect()
+        let done = done.filter_map(|step| old.answer(&step.id).cloned());
+        result::taken_over(done.collect(), &submission, old.run, ledger)
     };
-    let left = agents().filter(|step| all_are_done || !completed(step));
+    let is_taken = |step: &&Step| taken_over.iter().any(|answer| answer.task == step.id);
+    let left = agents().filter(|step| !is_taken(step));
     let effects = left.map(|step| dispatch(&step.id, 1)).collect();
     let total = accepted.deadline.since(accepted.submitted_at);
     let again = Accepted {
+        submission,
+        context_ref,
         submitted_at: context.at,
         deadline: context.at.after(total),
         retry_of: Some(old.run),
@@ -568,8 +622,8 @@ fn delete(state: &State, context: Context) -> Option<Event> {
     ))
 }
 
-fn end(state: &State, ending: Ending, context: Context) -> Event {
-    let result = Box::new(result::of_run(state, ending, context.at));
+fn end(state: &State, ending: Ending, context: Context, ledger: &mut Ledger<'_>) -> Event {
+    let result = Box::new(result::of_run(state, ending, context.at, ledger));
     let body = match result.status {
         RunState::Completed => Body::Completed(result),
         RunState::Canceled => Body::Canceled(result),

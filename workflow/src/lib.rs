@@ -3,9 +3,11 @@
 //! This crate owns the rules of runs. It must not know about NATS, clocks, models or files: time, ids and the team come in
 //! as arguments, events and work go out as values.
 //!
-//! Reading order: [`mod@compile`], [`state`], [`mod@decide`] with `next`, [`aggregate`] and [`retry`], [`result`], [`work`].
+//! Reading order: [`mod@compile`], [`state`], [`mod@decide`] with `next`, [`aggregate`] and [`retry`], [`blobs`], [`result`],
+//! [`work`].
 
 pub mod aggregate;
+pub mod blobs;
 pub mod compile;
 pub mod decide;
 mod next;
@@ -14,10 +16,11 @@ pub mod retry;
 pub mod state;
 pub mod work;
 
+pub use blobs::{Blob, Contents, Source};
 pub use compile::{Team, compile};
 pub use decide::{Context, Decision, Input, Submit, decide};
 pub use state::{FoldError, State, fold, replay};
-pub use work::work_for;
+pub use work::{texts_for, work_for};
 
 #[cfg(test)]
 mod test_support;

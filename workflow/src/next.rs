@@ -1,12 +1,10 @@
 //! What follows when something has ended: other work, or the end of the run.
 
-use serde_json::Value;
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::{
     Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunState, Span, TaskId, Timestamp,
 };
 
-use crate::aggregate::combine;
 use crate::state::{Progress, State};
 
 /// What follows.
@@ -24,29 +22,37 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     pub(crate) status: Option<RunState>,
-    /// None when the answers stand under their names.
-    pub(crate) text: Option<String>,
-    pub(crate) data: Option<Value>,
+    pub(crate) text: Text,
     /// When it is not completed.
     pub(crate) reason: Option<ErrorBody>,
 }
 
+/// The text of a run that ends.
+#[derive(Debug, Default)]
+pub(crate) enum Text {
+    /// The answers, under their names.
+    #[default]
+    Answers,
+    /// That of one answer.
+    Of(TaskId),
+    /// What the answers come to in this way.
+    Combined(Aggregate),
+}
+
 impl Ending {
-    fn completed(text: Option<String>, data: Option<Value>) -> Next {
+    fn completed(text: Text) -> Next {
         Next::End(Self {
             status: Some(RunState::Completed),
             text,
-            data,
             reason: None,
         })
     }
 
-    /// Failed, with what there is of an answer.
-    pub(crate) fn failed(reason: ErrorBody, text: Option<String>) -> Self {
+    /// Failed, with what there is of the answers.
+    pub(crate) fn failed(reason: ErrorBody) -> Self {
         Self {
             status: Some(RunState::Failed),
-            text,
-            data: None,
+            text: Text::Answers,
             reason: Some(reason),
         }
     }
@@ -131,12 +137,12 @@ fn after_single(state: &State) -> Next {
         .and_then(|step| state.answer(&step.id));
     let Some(answer) = answer else {
         let reason = ErrorBody::new(Code::Internal, "the run has no step");
-        return Next::End(Ending::failed(reason, None));
+        return Next::End(Ending::failed(reason));
     };
     match end_by(answer) {
         // A single agent's partial text is what there is of a result.
-        Next::End(ending) => Next::End(Ending {
-            text: ending.text.or_else(|| answer.text.clone()),
+        Next::End(ending) if answer.text.is_some() => Next::End(Ending {
+            text: Text::Of(answer.task.clone()),
             ..ending
         }),
         next => next,
@@ -164,32 +170,32 @@ fn after_join(state: &State, join: &Join<'_>, at: Timestamp) -> Next {
         *min_answers
     };
     if completed < wanted {
-        return Next::End(Ending::failed(
-            too_few(state, needs, completed, wanted),
-            None,
-        ));
+        let reason = too_few(state, needs, completed, wanted);
+        return Next::End(Ending::failed(reason));
     }
     if *mode == Aggregate::Summarize {
         return match overdue(state, at) {
-            Some(reason) => Next::End(Ending::failed(reason, None)),
+            Some(reason) => Next::End(Ending::failed(reason)),
             None => Next::Dispatch(step.id.clone()),
         };
     }
-    let combined = combine(*mode, &answers, first(state));
-    Ending::completed(combined.text, combined.data)
+    Ending::completed(match (mode, first(state)) {
+        (Aggregate::First, Some(first)) => Text::Of(first.clone()),
+        _ => Text::Combined(*mode),
+    })
 }
 
 /// The run ends as the task did that gives its answer.
 fn end_by(answer: &Answer) -> Next {
     match (&answer.status, &answer.text) {
-        (AnswerStatus::Completed, Some(text)) => Ending::completed(Some(text.clone()), None),
+        (AnswerStatus::Completed, Some(_)) => Ending::completed(Text::Of(answer.task.clone())),
         _ => {
             let unnamed = || {
                 let message = format!("{} ended without an answer", answer.task);
                 ErrorBody::new(Code::Internal, message)
             };
             let reason = answer.error.clone().unwrap_or_else(unnamed);
-            Next::End(Ending::failed(reason, None))
+            Next::End(Ending::failed(reason))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The engine as a whole: the ways of a run, and properties over any sequence of inputs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use swarm_protocol::event::{Body, Cause, Effect, Event};
@@ -8,17 +8,27 @@ use swarm_protocol::journal::CallDecision;
 use swarm_protocol::limits::MAX_EVENTS;
 use swarm_protocol::summary::WaitKind;
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{Aggregate, AnswerStatus, RunState, Submission, TaskId, Timestamp};
+use swarm_protocol::{
+    Aggregate, AnswerStatus, Code, ErrorBody, RunState, Submission, TaskId, Timestamp,
+};
 
 use crate::state::Progress;
 use crate::test_support::{answer, context, message, names, submit, suspended, team};
-use crate::{Decision, FoldError, Input, State, decide, fold, work_for};
+use crate::{Blob, Contents, Decision, FoldError, Input, State, decide, fold, work_for};
+
+mod blobs;
 
 /// A run driven by hand.
 #[derive(Default)]
 struct Driver {
     state: Option<State>,
     log: Vec<Event>,
+    /// Texts that are in the store, by their hash.
+    there: BTreeMap<String, String>,
+    /// What was fetched of them.
+    contents: Contents,
+    /// What it had stored.
+    stored: Vec<Blob>,
 }
 
 impl Driver {
@@ -35,9 +45,25 @@ impl Driver {
     }
 
     fn input_at(&mut self, at: i64, input: Input<'_>, cause: Cause) -> bool {
-        match decide(self.state.as_ref(), input, context(at, cause)) {
+        match decide(
+            self.state.as_ref(),
+            input.clone(),
+            context(at, cause.clone()),
+            &self.contents,
+        ) {
             Decision::Ignore => false,
-            Decision::Append(event) => {
+            Decision::Fetch(wanted) => {
+                let all = self.contents.keys().collect::<BTreeSet<_>>();
+                assert!(wanted.iter().any(|blob| !all.contains(&blob.sha256)));
+                for blob in wanted {
+                    let lost = ErrorBody::new(Code::BlobMissing, "lost");
+                    let text = self.there.get(&blob.sha256).cloned().ok_or(lost);
+                    self.contents.insert(blob.sha256, text);
+                }
+                self.input_at(at, input, cause)
+            }
+            Decision::Append { event, blobs } => {
+                self.stored.extend(blobs);
                 self.state = Some(fold(self.state.take(), &event).unwrap());
                 self.log.push(*event);
                 true
@@ -217,6 +243,7 @@ fn three_agents_and_a_summary() {
         run.state.as_ref().unwrap(),
         &"aggregate".parse().unwrap(),
         1,
+        &Contents::new(),
     )
     .unwrap();
     assert_eq!(work.agent.as_str(), "summarizer_agent");
@@ -372,7 +399,13 @@ fn a_task_that_failed_is_tried_again_later_and_its_use_counts() {
         attempt: 2,
     };
     assert_eq!(run.log[2].effects, [dispatch]);
-    let work = work_for(run.state(), &"critical_agent".parse().unwrap(), 2).unwrap();
+    let work = work_for(
+        run.state(),
+        &"critical_agent".parse().unwrap(),
+        2,
+        &Contents::new(),
+    )
+    .unwrap();
     assert_eq!(work.budget.model_calls, Some(49), "one was used");
     assert!(run.end("critical_agent", AnswerStatus::Completed));
     assert_eq!(run.result().usage.model_calls, 2);
@@ -477,7 +510,7 @@ fn an_interrupted_call_waits_for_a_person() {
         attempt: 2,
     };
     assert_eq!(run.log[3].effects, [dispatch]);
-    let work = work_for(run.state(), &task, 2).unwrap();
+    let work = work_for(run.state(), &task, 2, &Contents::new()).unwrap();
     let decisions: Vec<_> = work.decisions.values().copied().collect();
     assert_eq!(decisions, [CallDecision::Approved, CallDecision::Denied]);
     assert_eq!(
@@ -485,7 +518,7 @@ fn an_interrupted_call_waits_for_a_person() {
         Some(49),
         "the suspended attempt used one"
     );
-    let later: Vec<_> = work_for(run.state(), &task, 3)
+    let later: Vec<_> = work_for(run.state(), &task, 3, &Contents::new())
         .unwrap()
         .decisions
         .into_values()
@@ -549,7 +582,13 @@ fn a_message_reaches_the_next_attempt() {
         agent: "critical_agent".parse().unwrap(),
     };
     assert_eq!(run.log[1].effects, [wake]);
-    let work = work_for(run.state(), &"critical_agent".parse().unwrap(), 2).unwrap();
+    let work = work_for(
+        run.state(),
+        &"critical_agent".parse().unwrap(),
+        2,
+        &Contents::new(),
+    )
+    .unwrap();
     assert_eq!(
         (work.messages[0].n, work.messages[0].text.as_str()),
         (2, "hear")
@@ -670,30 +709,6 @@ fn a_wrong_submission_is_a_rejected_run() {
             subject: "_INBOX.x".into()
         }]
     );
-}
-
-#[test]
-fn answers_that_are_too_large_together_fail_by_name() {
-    let mut run = Driver::new(Submission {
-        aggregate: Some(Aggregate::Concat),
-        ..Submission::of_task("t")
-    });
-    for agent in AGENTS {
-        let (task, agent) = (agent.parse().unwrap(), agent.parse().unwrap());
-        let mut answer = answer(&task, &agent, AnswerStatus::Completed);
-        answer.text = Some("é".repeat(40 * 1024));
-        run.input(
-            Input::TaskEnded {
-                task: &task,
-                attempt: 1,
-                answer: &answer,
-            },
-            message(2),
-        );
-    }
-    assert_eq!(run.phase(), RunState::Failed);
-    assert_eq!(run.result().reason.as_ref().unwrap().code, "SW-TOO-LARGE");
-    assert!(serde_json::to_vec(run.log.last().unwrap()).unwrap().len() < 10_000);
 }
 
 #[test]
@@ -897,7 +912,7 @@ proptest! {
         prop_assert!(run.state().tasks.iter().all(|task| task.failures <= RETRIES));
         let state = run.state.unwrap();
         for (task, attempt) in state.live() {
-            let work = work_for(&state, task, attempt);
+            let work = work_for(&state, task, attempt, &Contents::new());
             prop_assert!(work.is_some_and(|work| Some(&work.agent) == state.agent_of(task)));
         }
     }

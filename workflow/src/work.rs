@@ -2,16 +2,37 @@
 
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::Accepted;
-use swarm_protocol::limits::{MAX_ENCODED, encoded_prefix};
+use swarm_protocol::limits::{MAX_COMBINED, MAX_ENCODED, encoded_prefix};
 use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
-use swarm_protocol::{Answer, TaskId, Usage, Version};
+use swarm_protocol::{Answer, BlobRef, TaskId, Usage, Version};
 
+use crate::blobs::Contents;
 use crate::state::State;
 
-/// The work of an attempt; none when the run has no such task for an agent.
+/// The blobs whose texts the work of a task is made of.
 #[must_use]
-pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
+pub fn texts_for(state: &State, task: &TaskId) -> Vec<BlobRef> {
+    let step = state.steps().iter().find(|step| step.id == *task);
+    let needs = step.into_iter().flat_map(|step| match &step.action {
+        Action::Aggregate { needs, .. } => needs.as_slice(),
+        Action::Agent { .. } => &[],
+    });
+    let answers = needs.filter_map(|task| state.answer(task));
+    let mut bytes = 0;
+    answers
+        .filter_map(|answer| answer.blob.clone())
+        .take_while(|blob| {
+            bytes += blob.bytes;
+            bytes <= MAX_COMBINED
+        })
+        .collect()
+}
+
+/// The work of an attempt; none when the run has no such task for an agent. `contents` are the blobs of [`texts_for`]; of an
+/// answer whose blob is not among them there is the beginning.
+#[must_use]
+pub fn work_for(state: &State, task: &TaskId, attempt: u32, contents: &Contents) -> Option<Work> {
     let accepted = state.accepted()?;
     let step = accepted
         .definition
@@ -24,7 +45,7 @@ pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
         Action::Aggregate { agent, needs, .. } => {
             let answers: Vec<&Answer> =
                 needs.iter().filter_map(|task| state.answer(task)).collect();
-            (agent.clone()?, summary_input(question, &answers))
+            (agent.clone()?, summary_input(question, &answers, contents))
         }
     };
     let known = state.task(task)?;
@@ -81,11 +102,16 @@ fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
 /// What the summarizer gets: the task, and each answer under its task's name.
 ///
 /// Answers that are too large for one message are cut, each to its share: a summary of their beginnings is better than none.
-fn summary_input(question: &str, answers: &[&Answer]) -> String {
+fn summary_input(question: &str, answers: &[&Answer], contents: &Contents) -> String {
     let share = MAX_ENCODED / answers.len().max(1);
     let mut input = format!("# Task\n\n{}\n\n# Answers\n", question.trim());
     for answer in answers {
-        let text = match (&answer.text, &answer.error) {
+        let whole = answer.blob.as_ref();
+        let whole = whole.and_then(|blob| contents.get(&blob.sha256)?.as_ref().ok());
+        let text = match (whole.or(answer.text.as_ref()), &answer.error) {
+            (Some(beginning), _) if answer.blob.is_some() && whole.is_none() => {
+                format!("{}\n\n(cut: the answer is too large)", beginning.trim())
+            }
             (Some(text), _) => shortened(text.trim(), share),
             (None, Some(error)) => format!("(no answer: {})", error.message),
             (None, None) => "(no answer)".to_owned(),

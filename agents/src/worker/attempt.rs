@@ -1,6 +1,7 @@
 //! One attempt: decode -> replay -> think -> record -> settle.
 
 mod ask;
+mod blobs;
 mod call;
 mod poison;
 
@@ -15,11 +16,13 @@ use swarm_model::{ChatError, ModelFacts, ToolOffer};
 use swarm_protocol::card::Running;
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::{Approval, Body, Entry, PeerMessage, Suspended};
-use swarm_protocol::limits::{MAX_ENCODED, MAX_INLINE, encoded_len};
+use swarm_protocol::limits::MAX_ANSWER;
 use swarm_protocol::metrics as names;
 use swarm_protocol::version::{self, Unread};
 use swarm_protocol::work::Work;
-use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, RunId, Timestamp, Version, subjects};
+use swarm_protocol::{
+    Answer, AnswerStatus, Code, ErrorBody, RunId, Timestamp, Version, blob, subjects,
+};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -262,16 +265,20 @@ impl<'a> Attempt<'a> {
 
     /// Goes on from the journal to the end of the attempt, which is recorded when this returns.
     async fn think(&mut self, mut journal: Journal, entries: &[Entry]) -> Result<(), Interruption> {
-        let facts = self.facts().await?;
+        let facts = match self.fetch_context().await? {
+            Ok(()) => self.facts().await?,
+            Err(lost) => Err(lost),
+        };
         let mut agent = self.begin(facts.as_ref().ok());
         let interrupted = self.replay(&mut agent, entries);
         if let Err(error) = facts {
-            return self.end(journal, self.failed(&agent, error)).await;
+            let end = self.failed(&agent, error).await?;
+            return self.end(journal, end).await;
         }
         loop {
             let end = match agent.step() {
-                Step::Answer(text) => self.completed(&agent, text),
-                Step::Fail(error) => self.failed(&agent, error),
+                Step::Answer(text) => self.completed(&agent, text).await?,
+                Step::Fail(error) => self.failed(&agent, error).await?,
                 Step::Call(calls) => match self.to_ask_about(&calls, &interrupted) {
                     Some(approvals) => self.suspended(&agent, approvals),
                     None => {
@@ -282,7 +289,7 @@ impl<'a> Attempt<'a> {
                 },
                 Step::Ask(_) if self.take_messages(&mut agent, &mut journal).await? => continue,
                 Step::Ask(request) => match self.ask(*request, &agent, &journal).await? {
-                    Err(error) => self.failed(&agent, error),
+                    Err(error) => self.failed(&agent, error).await?,
                     Ok(turn) => {
                         agent.take(&turn);
                         self.unrecorded_turn_ms = Some(turn.elapsed_ms);
@@ -410,29 +417,31 @@ impl<'a> Attempt<'a> {
         self.delivery.position().delivery <= MOST_WAITS
     }
 
-    fn completed(&self, agent: &AgentLoop, text: String) -> Body {
-        if text.len() > MAX_INLINE || encoded_len(&text) > MAX_ENCODED {
+    async fn completed(&self, agent: &AgentLoop, text: String) -> Result<Body, Interruption> {
+        if text.len() > MAX_ANSWER {
             let message = format!(
-                "the answer has {} KiB, and {} as JSON: at most {} and {} are kept",
+                "the answer has {} KiB: at most {} are kept",
                 text.len() / 1024,
-                encoded_len(&text) / 1024,
-                MAX_INLINE / 1024,
-                MAX_ENCODED / 1024
+                MAX_ANSWER / 1024
             );
-            return self.failed(agent, ErrorBody::new(Code::TooLarge, message));
+            let error = ErrorBody::new(Code::TooLarge, message);
+            return self.failed(agent, error).await;
         }
         let mut answer = self.answer(agent, AnswerStatus::Completed);
-        answer.text = Some(text);
-        Body::Completed(Box::new(answer))
+        self.set_text(&mut answer, text).await?;
+        Ok(Body::Completed(Box::new(answer)))
     }
 
     /// Failed, with what there is of an answer.
-    fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Body {
+    async fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Result<Body, Interruption> {
         let mut answer = self.answer(agent, AnswerStatus::Failed);
-        let fits = |text: &&str| text.len() <= MAX_INLINE && encoded_len(text) <= MAX_ENCODED;
-        answer.text = agent.partial().filter(fits).map(str::to_owned);
+        match agent.partial() {
+            Some(text) if text.len() > MAX_ANSWER => answer.text = Some(blob::beginning(text)),
+            Some(text) => self.set_text(&mut answer, text.to_owned()).await?,
+            None => {}
+        }
         answer.error = Some(error);
-        Body::Failed(Box::new(answer))
+        Ok(Body::Failed(Box::new(answer)))
     }
 
     /// Waits for a person to decide about these calls.

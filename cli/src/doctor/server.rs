@@ -166,7 +166,7 @@ fn makes_room(stream: &str) -> &'static str {
         topology::WORK => {
             "`swarm agent NAME`: one more takes what waits; `swarm status` shows for whom it waits"
         }
-        topology::RUNS => {
+        topology::RUNS | topology::BLOBS_STREAM => {
             "`swarm runs delete RUN` for runs that have ended, or a shorter runs.retention"
         }
         _ => "`swarm status` shows what it holds",

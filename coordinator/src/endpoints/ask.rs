@@ -6,18 +6,23 @@ use std::time::Duration;
 use swarm_bus::service::Call;
 use swarm_bus::{Outgoing, PublishError};
 use swarm_protocol::error::chain;
+use swarm_protocol::limits::MAX_SUBMISSION;
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Code, ErrorBody, RunId, headers, subjects};
 
 use crate::Shared;
 use crate::runs::TransitionError;
-use crate::submissions::{conflict, deleted, identify, join};
+use crate::submissions::{conflict, deleted, identify, join, too_large};
 
 /// A joined run is waited for this long: longer than any run may take by default.
 const JOIN_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 pub(super) async fn answer(shared: &Arc<Shared>, call: Call) {
+    let bytes = call.request.payload().len();
+    if bytes > MAX_SUBMISSION {
+        return call.fail(&too_large(bytes)).await;
+    }
     let inbox = call.inbox().map(str::to_owned);
     let target = subjects::ask_target(call.request.subject()).map(str::to_owned);
     let subject = subjects::submit_as_asked(target.as_deref());

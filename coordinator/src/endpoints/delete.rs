@@ -31,8 +31,10 @@ async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> 
         );
         return Err(ErrorBody::new(Code::RunOpen, message));
     }
-    // Journals first: a run that is still listed can be deleted again, one that is gone could not.
+    // Journals and blobs first: a run that is still listed can be deleted again, one that is gone could not.
     let purged = shared.bus.purge_runs(&subjects::journals_of(run)).await;
+    purged.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
+    let purged = shared.bus.delete_blobs(run).await;
     purged.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
     let cause = Cause::Endpoint {
         endpoint: "delete".to_owned(),

@@ -12,7 +12,7 @@ use swarm_protocol::summary::Stored;
 use swarm_protocol::version::read;
 use swarm_protocol::work::Work;
 use swarm_workflow::state::{Origin, Progress};
-use swarm_workflow::{State, fold, work_for};
+use swarm_workflow::{Contents, State, fold, work_for};
 
 use super::files::{Message, cases, messages, recorded};
 
@@ -46,7 +46,7 @@ fn portrait(state: &State, event: &Event) -> Value {
 
 /// The work of an attempt; how answers are put before the summarizer is nobody's contract.
 fn work(state: &State, task: &TaskId, attempt: u32) -> Work {
-    let mut work = work_for(state, task, attempt).unwrap();
+    let mut work = work_for(state, task, attempt, &Contents::new()).unwrap();
     let step = state.steps().iter().find(|step| step.id == *task).unwrap();
     if matches!(step.action, Action::Aggregate { .. }) {
         work.input = "(the answers)".to_owned();

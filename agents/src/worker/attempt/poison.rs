@@ -42,7 +42,11 @@ impl Attempt<'_> {
             return Settlement::Retry(TROUBLE_PAUSE);
         }
         let nothing: AgentLoop = self.begin(None);
-        match self.end(journal, self.failed(&nothing, error)).await {
+        let end = match self.failed(&nothing, error).await {
+            Ok(end) => self.end(journal, end).await,
+            Err(interruption) => Err(interruption),
+        };
+        match end {
             Ok(()) => Settlement::Ack,
             Err(Interruption::Superseded(_)) => Settlement::Abandon,
             Err(_) => Settlement::Retry(TROUBLE_PAUSE),
