@@ -34,14 +34,14 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 pub enum BlobError {
     /// It is not in the store.
     #[error(
-        "the blob {name} is not in {BLOBS_BUCKET}: it was removed, or is older than runs.retention"
+        "the blob {name} is not in {BLOBS_BUCKET}: it was removed, or is older than runs.retention; submit the task again"
     )]
     Missing {
         /// Its name.
         name: String,
     },
     /// What is in the store is something else.
-    #[error("the blob {name} was altered: {detail}")]
+    #[error("the blob {name} was altered: {detail}; submit the task again")]
     Altered {
         /// Its name.
         name: String,
