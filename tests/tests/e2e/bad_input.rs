@@ -128,6 +128,29 @@ async fn a_body_over_the_limit_is_refused_at_once() {
     // What the server takes and a run's log could not hold is rejected by name.
     let result = submitted(&stack, "swarm.submit", "y".repeat(600_000).as_bytes()).await;
     assert_eq!(result["reason"]["code"], "SW-TOO-LARGE", "{result}");
+    // As is what leaves no room for the headers of an `ask`.
+    let nearly = "z".repeat(1_040_000);
+    let result = submitted(&stack, "swarm.submit", nearly.as_bytes()).await;
+    assert_eq!(result["reason"]["code"], "SW-TOO-LARGE", "{result}");
+    let client = stack.server.connect_as("client").await;
+    let reply = client.request("swarm.ask", nearly.into()).await.unwrap();
+    let error: Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(error["code"], "SW-TOO-LARGE", "{error}");
+    // A context alone may be as large as a message.
+    let submission =
+        json!({ "task": "t", "agents": ["research_agent"], "context": "c".repeat(1_030_000) });
+    let reply = client
+        .request("swarm.submit", submission.to_string().into())
+        .await
+        .unwrap();
+    let ticket: Value = serde_json::from_slice(&reply.payload).unwrap();
+    let accepted = eventually("it is accepted", Duration::from_secs(10), || async {
+        let runs = stack.swarm_json(&["runs", "list"]).await;
+        let runs = runs["items"].as_array()?.clone();
+        runs.into_iter().find(|run| run["seq"] == ticket["seq"])
+    })
+    .await;
+    assert_eq!(accepted["state"], "working", "{accepted}");
 }
 
 #[tokio::test]

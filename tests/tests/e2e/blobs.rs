@@ -308,16 +308,17 @@ async fn a_client_reads_blobs_and_can_neither_write_nor_replace_one() {
     let known = blob(&log[0]["data"]["context_ref"]);
     let subjects: Vec<String> = swarm.stored().await.keys().cloned().collect();
     let client = swarm.stack.server.connect_as("client").await;
-    for subject in &subjects {
-        client.publish(subject.clone(), "x".into()).await.unwrap();
-    }
-    client.flush().await.unwrap();
-    for subject in &subjects {
-        let violation = format!("user:client\" - Publish Violation - Subject \"{subject}\"");
-        eventually(&violation, Duration::from_secs(5), || async {
-            holds(swarm.stack.server.log().contains(&violation))
-        })
-        .await;
+    for user in ["client", "gateway", "observer"] {
+        let stranger = swarm.stack.server.connect_as(user).await;
+        for subject in &subjects {
+            stranger.publish(subject.clone(), "x".into()).await.unwrap();
+            stranger.flush().await.unwrap();
+            let violation = format!("user:{user}\" - Publish Violation - Subject \"{subject}\"");
+            eventually(&violation, Duration::from_secs(5), || async {
+                holds(swarm.stack.server.log().contains(&violation))
+            })
+            .await;
+        }
     }
     // What the server itself stores where a request names a subject of the store as its reply subject.
     for subject in &subjects {

@@ -172,7 +172,12 @@ async fn the_topology_is_applied_once_compared_and_brought_back() {
     let (id, report) = coordinator.apply_topology(&longer).await.unwrap();
     assert_eq!(
         (report.updated, report.drift),
-        (vec!["stream SWARM_RUNS".to_owned()], vec![])
+        (
+            ["stream SWARM_RUNS", "stream OBJ_swarm_blobs"]
+                .map(str::to_owned)
+                .to_vec(),
+            vec![]
+        )
     );
     assert_eq!(id, first_id, "the swarm keeps its id");
     let agent = "research_agent".parse().unwrap();

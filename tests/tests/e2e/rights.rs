@@ -11,7 +11,13 @@ use crate::FAST;
 async fn counts(stack: &Stack) -> Value {
     let observer = stack.server.connect_as("observer").await;
     let mut counts = serde_json::Map::new();
-    for stream in ["SWARM_RUNS", "SWARM_WORK", "SWARM_DEAD", "SWARM_INBOX"] {
+    for stream in [
+        "SWARM_RUNS",
+        "SWARM_WORK",
+        "SWARM_DEAD",
+        "SWARM_INBOX",
+        "OBJ_swarm_blobs",
+    ] {
         let reply = observer
             .request(format!("$JS.API.STREAM.INFO.{stream}"), "".into())
             .await
@@ -97,6 +103,8 @@ async fn an_agent_may_not_command_dispatch_or_decide() {
         "swarm.cancel".to_owned(),
         "swarm.approve".to_owned(),
         "$KV.swarm_tools.x.current".to_owned(),
+        "$JS.API.STREAM.PURGE.OBJ_swarm_blobs".to_owned(),
+        "$JS.API.CONSUMER.CREATE.OBJ_swarm_blobs.x".to_owned(),
         "$JS.API.STREAM.DELETE.SWARM_RUNS".to_owned(),
         "$JS.API.STREAM.SNAPSHOT.SWARM_RUNS".to_owned(),
         "$JS.API.STREAM.RESTORE.SWARM_RUNS".to_owned(),
@@ -130,6 +138,7 @@ async fn no_endpoint_answers_into_a_stream() {
         "swarm.work.research_agent".to_owned(),
         "$KV.swarm_agents.research_agent.x".to_owned(),
         "swarm.deadletter.inbox".to_owned(),
+        "$O.swarm_blobs.M.x".to_owned(),
     ];
     let endpoints = [
         "swarm.ask",
