@@ -171,7 +171,7 @@ codes! {
     /// The model gave an empty answer.
     EmptyAnswer "SW-MODEL-EMPTY" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
     /// The agent used all its turns on tools, and gave no answer when it was asked for one without them.
-    Iterations "SW-AGENT-ITERATIONS" 500 retryable "`swarm runs explain <run>` shows what it called. Raise `agents.<name>.max_iterations`, or take another model or prompt.",
+    Iterations "SW-AGENT-ITERATIONS" 500 lasting "`swarm runs explain <run>` shows what it called. Raise `agents.<name>.max_iterations`, or take another model or prompt.",
     /// The run has used what it may. The text is what there was until then.
     Budget "SW-BUDGET" 500 lasting "Submit with a larger `budget`, or raise `runs.budget`.",
     /// A message in a stream cannot be read. It is a dead letter.
