@@ -522,9 +522,16 @@ fn repeat(old: &State, context: Context) -> Option<Event> {
     }
     let accepted = old.accepted()?;
     let steps = &accepted.definition.steps;
+    let answer_of = |step: &Step| {
+        // The end of the task that ended last is the end of the run, and stands in its result alone.
+        let in_result = || {
+            let answers = &old.result.as_ref()?.answers;
+            answers.iter().find(|answer| answer.task == step.id)
+        };
+        old.answer(&step.id).or_else(in_result)
+    };
     let completed = |step: &&Step| {
-        let answer = old.answer(&step.id);
-        answer.is_some_and(|answer| answer.status == AnswerStatus::Completed)
+        answer_of(step).is_some_and(|answer| answer.status == AnswerStatus::Completed)
     };
     let agents = || steps.iter().filter(|step| is_ready_at_once(step));
     let all_are_done = agents().all(|step| completed(&step));
@@ -533,8 +540,7 @@ fn repeat(old: &State, context: Context) -> Option<Event> {
         Vec::new()
     } else {
         let done = agents().filter(completed);
-        done.filter_map(|step| old.answer(&step.id).cloned())
-            .collect()
+        done.filter_map(|step| answer_of(step).cloned()).collect()
     };
     let left = agents().filter(|step| all_are_done || !completed(step));
     let effects = left.map(|step| dispatch(&step.id, 1)).collect();

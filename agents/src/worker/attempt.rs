@@ -244,7 +244,7 @@ impl<'a> Attempt<'a> {
         let position = self.delivery.position();
         let age = Timestamp::now().since(position.stored_at);
         let first = self.work.attempt == 1 && position.delivery == 1 && !self.superseded;
-        if first && age < FRESH {
+        if first && age < FRESH.min(self.shared.mail.age()) {
             return Ok((
                 Journal::assume_empty(&self.shared.bus, self.claim.clone()),
                 Vec::new(),

@@ -7,6 +7,7 @@ use swarm_bus::Bus;
 use swarm_bus::connection::RequestError;
 use swarm_protocol::journal::PeerMessage;
 use swarm_protocol::{AgentName, RunId, subjects};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 type Letters = Arc<Mutex<Vec<PeerMessage>>>;
@@ -39,6 +40,7 @@ impl PostOffice {
 #[derive(Debug)]
 pub(super) struct Mail {
     boxes: Boxes,
+    since: Instant,
     _listening: DropGuard,
 }
 
@@ -70,10 +72,17 @@ impl Mail {
                 }
             }
         });
+        bus.flush().await;
         Ok(Self {
             boxes,
+            since: Instant::now(),
             _listening: stop.drop_guard(),
         })
+    }
+
+    /// For how long it has listened: what was sent before is in the run's log alone.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     pub(super) fn watch(&self, run: RunId) -> Mailbox {
