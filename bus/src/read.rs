@@ -90,7 +90,9 @@ impl Bus {
         let mut messages = Vec::new();
         let mut next = from.max(1);
         loop {
-            let more = self.read_batch(subject, next, &mut messages).await?;
+            let more = self
+                .read_batch(RUNS, subject, next, BATCH, &mut messages)
+                .await?;
             match messages.last() {
                 Some(last) if more && last.seq >= next => next = last.seq + 1,
                 _ => return Ok(messages),
@@ -98,11 +100,37 @@ impl Bus {
         }
     }
 
+    /// The messages of a stream from one sequence on and before another, oldest first.
+    pub(crate) async fn read_window(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        before: u64,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let mut messages: Vec<StoredMessage> = Vec::new();
+        let mut next = from.max(1);
+        while next < before {
+            let batch = usize::try_from(before - next).unwrap_or(BATCH).min(BATCH);
+            let more = self
+                .read_batch(stream, subject, next, batch, &mut messages)
+                .await?;
+            match messages.last() {
+                Some(last) if more && last.seq >= next => next = last.seq + 1,
+                _ => break,
+            }
+        }
+        messages.retain(|message| message.seq < before);
+        Ok(messages)
+    }
+
     /// Reads one batch; whether there is more behind it.
     async fn read_batch(
         &self,
+        stream: &str,
         subject: &str,
         from: u64,
+        batch: usize,
         into: &mut Vec<StoredMessage>,
     ) -> Result<bool, ReadError> {
         #[derive(Serialize)]
@@ -114,11 +142,11 @@ impl Bus {
         let inbox = self.new_inbox();
         let mut replies = self.subscribe(&inbox).await.map_err(ReadError::Request)?;
         let request = json!(Request {
-            batch: BATCH,
+            batch,
             seq: from,
             next_by_subj: subject
         });
-        let api = format!("$JS.API.DIRECT.GET.{RUNS}");
+        let api = format!("$JS.API.DIRECT.GET.{stream}");
         let request = Outgoing::new(&api, request.to_string(), TraceParent::root());
         self.send_with_reply(request, &inbox)
             .await
