@@ -12,6 +12,7 @@ mod foreign;
 mod forget;
 mod pull;
 mod read;
+mod replicas;
 mod restart;
 mod room;
 mod streams;
