@@ -13,6 +13,7 @@ mod forget;
 mod pull;
 mod read;
 mod replicas;
+mod requests;
 mod restart;
 mod room;
 mod streams;

@@ -3,10 +3,10 @@
 use serde_json::json;
 use swarm_bus::publish::Stored;
 use swarm_bus::pull::Puller;
-use swarm_bus::topology::{RUNS, Settings, TopologyError, WORK};
-use swarm_bus::{Bus, PublishError, Role};
+use swarm_bus::topology::{DEAD, RUNS, Settings, TopologyError, WORK};
+use swarm_bus::{Bus, Outgoing, PublishError, Role};
 use swarm_protocol::limits::MAX_RUN_MESSAGE;
-use swarm_protocol::{RunId, headers};
+use swarm_protocol::{RunId, headers, subjects};
 use swarm_tests::server::Release;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -15,6 +15,7 @@ use super::{Nats, agent, event, on_each_server, soon, submission, work};
 on_each_server!(
     a_stream_that_holds_its_most_messages_refuses_more,
     a_stream_that_holds_its_most_bytes_refuses_more,
+    a_full_stream_of_dead_letters_drops_its_oldest,
     a_full_store_refuses_with_an_error,
     a_store_that_is_too_small_refuses_the_streams,
     a_message_too_large_for_its_stream_is_refused,
@@ -61,7 +62,27 @@ async fn a_stream_that_holds_its_most_bytes_refuses_more(release: Release) {
         "maximum bytes exceeded",
     );
     bus.store(work("small")).await.unwrap();
-    assert_eq!(nats.messages(WORK).await, 2);
+    let fill = bus.fill(WORK).await.unwrap();
+    assert_eq!((fill.messages, fill.max_bytes), (2, Some(4096)));
+    assert!(fill.bytes > 3000 && fill.bytes < 4096, "{fill:?}");
+}
+
+/// `discard: old` there alone: a dead letter is stored before its message is acknowledged, so one that is refused would come
+/// back for ever.
+async fn a_full_stream_of_dead_letters_drops_its_oldest(release: Release) {
+    let nats = Nats::start(release).await;
+    nats.make(DEAD, json!({ "max_msgs": 2 })).await;
+    for seq in 1..=3 {
+        let subject = subjects::dead_inbox();
+        let letter = Outgoing::untraced(subject, "text");
+        assert_eq!(nats.coordinator.store(letter).await.unwrap().seq, seq);
+    }
+    let info = nats.api(&format!("STREAM.INFO.{DEAD}"), &json!({})).await;
+    let state = &info["state"];
+    assert_eq!(
+        (&state["first_seq"], &state["last_seq"]),
+        (&json!(2), &json!(3))
+    );
 }
 
 /// Why `max_file_store` is always set: a store that reaches it refuses at once, with a 503 that is tried again, while a full

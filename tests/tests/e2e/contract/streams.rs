@@ -17,6 +17,7 @@ on_each_server!(
     what_is_missing_has_the_codes_that_the_bus_knows,
     a_setting_that_the_server_does_not_know_is_refused,
     consumers_of_agents_are_listed,
+    the_server_tells_its_time,
 );
 
 /// A create that finds something does not compare: the bus reads everything back and compares it. A server that left out a
@@ -131,4 +132,15 @@ async fn consumers_of_agents_are_listed(release: Release) {
         .api(&format!("CONSUMER.DURABLE.CREATE.{WORK}.c"), &request)
         .await;
     assert_eq!(error_code(&made), 10100);
+}
+
+/// `swarm doctor` compares clocks by the time that stands in what the server says of a stream.
+async fn the_server_tells_its_time(release: Release) {
+    let nats = Nats::start(release).await;
+    let observer = nats.server.bus(Role::Observer).await;
+    assert_eq!(observer.compare_clocks().await.unwrap(), None);
+    let settings = Settings::default();
+    nats.coordinator.apply_topology(&settings).await.unwrap();
+    let clock = observer.compare_clocks().await.unwrap().unwrap();
+    assert!(clock.is_in_step(), "{clock}");
 }

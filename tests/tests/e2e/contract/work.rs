@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use swarm_bus::pull::Puller;
+use swarm_bus::store::Backlog;
 use swarm_bus::topology::{Settings, WORK};
 use swarm_bus::{Bus, Delivery, Role};
 use swarm_tests::server::Release;
@@ -48,9 +48,9 @@ fn count(delivery: &Delivery) -> u64 {
     delivery.position().delivery
 }
 
-async fn consumer(nats: &Nats) -> Value {
-    let name = format!("CONSUMER.INFO.{WORK}.{}", agent());
-    nats.api(&name, &json!({})).await
+async fn backlog(nats: &Nats) -> Backlog {
+    let backlog = nats.coordinator.work_backlog(&agent()).await.unwrap();
+    backlog.expect("the consumer is there")
 }
 
 /// A finished attempt frees its room, and nothing is left to be delivered.
@@ -106,11 +106,20 @@ async fn a_sign_of_life_postpones_the_next_delivery(release: Release) {
     let mut other = Puller::open(&worker, WORK, agent().as_str()).await.unwrap();
     let kept = tokio::time::timeout(SHORT * 4, other.next(1)).await;
     assert!(kept.is_err(), "{kept:?}");
-    let info = consumer(&nats).await;
-    assert_eq!(info["num_ack_pending"], 1, "{info}");
-    assert_eq!(info["num_redelivered"], 0, "{info}");
+    let expected = Backlog {
+        unacknowledged: 1,
+        waiting_pulls: 1,
+        ..Backlog::default()
+    };
+    assert_eq!(backlog(&nats).await, expected);
     busy.abandon();
     assert_eq!(count(&soon(other.next(1)).await.unwrap()), 2);
+    let expected = Backlog {
+        unacknowledged: 1,
+        redelivered: 1,
+        ..Backlog::default()
+    };
+    assert_eq!(backlog(&nats).await, expected);
 }
 
 /// Work that failed for now is tried again after a pause, and not before.
@@ -140,8 +149,7 @@ async fn work_is_never_given_up(release: Release) {
     }
     soon(puller.next(1)).await.unwrap().ack().await;
     eventually("nothing waits", PATIENCE, || async {
-        let info = consumer(&nats).await;
-        holds(info["num_ack_pending"] == 0 && info["num_pending"] == 0)
+        holds(backlog(&nats).await == Backlog::default())
     })
     .await;
 }
