@@ -18,7 +18,7 @@ on_each_server!(
     work_of_before_a_kill_comes_again_perhaps_under_an_earlier_number,
 );
 
-const ACK_WAIT: Duration = Duration::from_millis(500);
+const ACK_WAIT: Duration = Duration::from_secs(1);
 
 /// `sync_interval: always`: a confirmed message is on disk. All are there, each at the sequence that was confirmed.
 async fn what_was_confirmed_is_there_after_a_kill(release: Release) {

@@ -22,7 +22,7 @@ on_each_server!(
 );
 
 const LONG: Duration = Duration::from_secs(30);
-const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_millis(700);
 
 /// A server with one piece of work for an agent that may be silent for so long.
 async fn with_work(release: Release, ack_wait: Duration) -> (Nats, Bus) {
@@ -90,7 +90,7 @@ async fn the_nak_of_an_earlier_delivery_hands_the_work_out_again(release: Releas
     let (_nats, worker) = with_work(release, SHORT).await;
     let early = next(&worker).await;
     let mut late = next(&worker).await;
-    late.keep_alive(SHORT / 5);
+    late.keep_alive(SHORT / 7);
     early.retry(Duration::ZERO).await;
     let third = next(&worker).await;
     assert_eq!((count(&late), count(&third)), (2, 3));
@@ -102,9 +102,9 @@ async fn the_nak_of_an_earlier_delivery_hands_the_work_out_again(release: Releas
 async fn a_sign_of_life_postpones_the_next_delivery(release: Release) {
     let (nats, worker) = with_work(release, SHORT).await;
     let mut busy = next(&worker).await;
-    busy.keep_alive(SHORT / 5);
+    busy.keep_alive(SHORT / 7);
     let mut other = Puller::open(&worker, WORK, agent().as_str()).await.unwrap();
-    let kept = tokio::time::timeout(SHORT * 4, other.next(1)).await;
+    let kept = tokio::time::timeout(SHORT * 3, other.next(1)).await;
     assert!(kept.is_err(), "{kept:?}");
     let expected = Backlog {
         unacknowledged: 1,
