@@ -18,6 +18,10 @@ use crate::topology::RUNS;
 /// Messages of one batched get.
 const BATCH: usize = 512;
 
+/// Bytes of one batched get, about: the server ends the connection of whoever has more on its way than its `max_pending`,
+/// 64 MB, and a batch that is bounded by a count alone may be larger.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// The next message of a batch is waited for this long.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -87,17 +91,7 @@ impl Bus {
         subject: &str,
         from: u64,
     ) -> Result<Vec<StoredMessage>, ReadError> {
-        let mut messages = Vec::new();
-        let mut next = from.max(1);
-        loop {
-            let more = self
-                .read_batch(RUNS, subject, next, BATCH, &mut messages)
-                .await?;
-            match messages.last() {
-                Some(last) if more && last.seq >= next => next = last.seq + 1,
-                _ => return Ok(messages),
-            }
-        }
+        self.read_window(RUNS, subject, from, u64::MAX).await
     }
 
     /// The messages of a stream from one sequence on and before another, oldest first.
@@ -136,6 +130,7 @@ impl Bus {
         #[derive(Serialize)]
         struct Request<'a> {
             batch: usize,
+            max_bytes: usize,
             seq: u64,
             next_by_subj: &'a str,
         }
@@ -143,6 +138,7 @@ impl Bus {
         let mut replies = self.subscribe(&inbox).await.map_err(ReadError::Request)?;
         let request = json!(Request {
             batch,
+            max_bytes: BATCH_BYTES,
             seq: from,
             next_by_subj: subject
         });
