@@ -219,7 +219,7 @@ impl Bus {
     }
 
     async fn read_own(&self, subject: &str) -> Result<Vec<StoredMessage>, BlobError> {
-        let stored = self.read_stream(BLOBS_STREAM, subject, 1).await;
+        let stored = self.read_window(BLOBS_STREAM, subject, 1, u64::MAX).await;
         let mut stored = stored.map_err(BlobError::Unavailable)?;
         stored.retain(|message| message.kind != Kind::Foreign);
         Ok(stored)

@@ -10,6 +10,7 @@
 pub mod blobs;
 pub mod cards;
 pub mod connection;
+pub mod dead;
 pub mod delivery;
 pub mod fence;
 pub mod gate;

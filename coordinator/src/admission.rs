@@ -129,7 +129,12 @@ impl Shared {
     pub(crate) fn admit(&self) {
         let fills = [topology::RUNS, topology::BLOBS_STREAM];
         let fills = fills.map(|stream| (stream, self.store.percent(stream).unwrap_or(0)));
-        self.admission.decide(self.index.open(), fills);
+        // What an index does not know that was cut off may be open, too.
+        if self.index.is_current() {
+            self.admission.decide(self.index.open(), fills);
+        } else {
+            self.admission.keeper.set(0);
+        }
     }
 }
 

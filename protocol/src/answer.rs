@@ -110,6 +110,6 @@ pub struct RunResult {
     /// Whether a simulated model wrote any of it.
     pub simulated: bool,
     /// Every blob of the result: whole texts that have only their beginning here; of a run with more answers than a message
-    /// holds, also one of type `application/json` with all of them.
+    /// holds, also one of type `application/vnd.swarm.answers+json` with all of them.
     pub refs: Vec<BlobRef>,
 }

@@ -11,6 +11,8 @@ use crate::limits::BEGINNING_CHARS;
 
 /// Media type of texts.
 pub const TEXT: &str = "text/plain";
+/// Media type of the answers of a run, one JSON document of them all.
+pub const ANSWERS: &str = "application/vnd.swarm.answers+json";
 /// Media type of JSON documents.
 pub const JSON: &str = "application/json";
 

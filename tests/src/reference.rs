@@ -176,6 +176,7 @@ fn setting(name: &str, value: &Value) -> String {
         (_, Some(nanos)) if TIMES.contains(&name) => Span(Duration::from_nanos(nanos)).to_string(),
         (_, Some(bytes)) if SIZES.contains(&name) => size(bytes),
         (Value::Bool(true), _) => "yes".to_owned(),
+        (Value::Bool(false), _) => "no".to_owned(),
         (Value::String(text), _) if text.contains('.') => format!("`{text}`"),
         (Value::String(text), _) => text.clone(),
         (Value::Array(items), _) => {

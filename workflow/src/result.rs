@@ -244,7 +244,7 @@ fn take_out(
 /// their beginnings.
 fn shorten(result: &mut RunResult, data: Option<&BlobRef>, ledger: &mut Ledger<'_>) {
     let all = serde_json::to_string(&result.answers).unwrap_or_default();
-    let all = ledger.put(all, blob::JSON);
+    let all = ledger.put(all, blob::ANSWERS);
     result.refs = distinct(result.blob.iter().chain(data).chain([&all]));
     let texts: Vec<Option<String>> = result
         .answers

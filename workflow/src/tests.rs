@@ -675,6 +675,20 @@ fn a_run_is_repeated_without_what_was_done() {
     );
     old.end(AGENTS[1], AnswerStatus::Failed);
     old.end(AGENTS[2], AnswerStatus::Failed);
+    let mut last = Driver::new(Submission {
+        min_answers: Some(3),
+        ..Submission::of_task("t")
+    });
+    last.end(AGENTS[0], AnswerStatus::Failed);
+    last.end(AGENTS[1], AnswerStatus::Completed);
+    last.end(AGENTS[2], AnswerStatus::Completed);
+    let mut again = Driver::default();
+    again.command("retry", Input::Repeat(last.state()));
+    assert_eq!(
+        again.state().live().count(),
+        1,
+        "what ended last is taken over, too"
+    );
     let mut new = Driver::default();
     assert!(new.command("retry", Input::Repeat(old.state())));
     assert_eq!(new.state().live().count(), 2);

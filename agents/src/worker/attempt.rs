@@ -9,12 +9,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
 use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
+use swarm_bus::{Delivery, Kind};
 use swarm_model::{ChatError, ModelFacts, ToolOffer};
 use swarm_protocol::card::Running;
 use swarm_protocol::error::chain;
+use swarm_protocol::event::{Body as EventBody, Event};
 use swarm_protocol::journal::{Approval, Body, Entry, PeerMessage, Suspended};
 use swarm_protocol::limits::MAX_ANSWER;
 use swarm_protocol::metrics as names;
@@ -242,11 +243,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn open(&self) -> Result<(Journal, Vec<Entry>), Interruption> {
+    async fn open(&mut self) -> Result<(Journal, Vec<Entry>), Interruption> {
         let position = self.delivery.position();
         let age = Timestamp::now().since(position.stored_at);
         let first = self.work.attempt == 1 && position.delivery == 1 && !self.superseded;
-        if first && age < FRESH {
+        if first && age < FRESH.min(self.shared.mail.age()) {
             return Ok((
                 Journal::assume_empty(&self.shared.bus, self.claim.clone()),
                 Vec::new(),
@@ -257,6 +258,7 @@ impl<'a> Attempt<'a> {
                 if self.is_poison(&entries) {
                     return Err(Interruption::Poison(Box::new(journal)));
                 }
+                self.look_for_messages().await?;
                 Ok((journal, entries))
             }
             (_, _, verdict) => Err(Interruption::Superseded(verdict)),
@@ -319,6 +321,30 @@ impl<'a> Attempt<'a> {
             Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
             _ => HashSet::new(),
         }
+    }
+
+    /// Work that waited knows nothing of the messages that came meanwhile: they stand in the run's log.
+    async fn look_for_messages(&mut self) -> Result<(), Interruption> {
+        let log = subjects::run_log(self.work.run);
+        let read = self.shared.bus.read_runs(&log, 1).await;
+        let stored = read.map_err(|error| Interruption::Trouble(chain(&error)))?;
+        for message in stored.iter().filter(|message| message.kind == Kind::Event) {
+            let Ok(event) = version::read::<Event>(&message.payload) else {
+                // A newer coordinator wrote it, and may have more to say than this worker knows.
+                continue;
+            };
+            if let EventBody::Message(sent) = event.body
+                && sent.to == self.work.agent
+                && self.work.messages.iter().all(|known| known.n != event.n)
+            {
+                self.work.messages.push(PeerMessage {
+                    n: event.n,
+                    from: sent.from,
+                    text: sent.text,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Takes the messages to the task that the chat does not have yet. Whether there were any.

@@ -1,21 +1,46 @@
 //! Messages to running tasks: the signals that bring them, and which attempt each is for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use swarm_bus::Bus;
 use swarm_bus::connection::RequestError;
 use swarm_protocol::journal::PeerMessage;
 use swarm_protocol::{AgentName, RunId, subjects};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 type Letters = Arc<Mutex<Vec<PeerMessage>>>;
-type Boxes = Arc<Mutex<HashMap<RunId, Vec<Letters>>>>;
+type Boxes = Arc<Mutex<PostOffice>>;
+
+/// Letters that are kept for attempts which have not begun yet.
+const MOST_EARLY: usize = 256;
+
+#[derive(Debug, Default)]
+struct PostOffice {
+    boxes: HashMap<RunId, Vec<Letters>>,
+    /// The latest letters, whoever they are for: an attempt that begins just then finds them.
+    early: VecDeque<(RunId, PeerMessage)>,
+}
+
+impl PostOffice {
+    fn deliver(&mut self, run: RunId, message: PeerMessage) {
+        for letters in self.boxes.get(&run).into_iter().flatten() {
+            let mut letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
+            letters.push(message.clone());
+        }
+        if self.early.len() == MOST_EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back((run, message));
+    }
+}
 
 /// Listens for messages to an agent, and puts them into the boxes of its running attempts.
 #[derive(Debug)]
 pub(super) struct Mail {
     boxes: Boxes,
+    since: Instant,
     _listening: DropGuard,
 }
 
@@ -39,34 +64,39 @@ impl Mail {
                     continue;
                 };
                 match serde_json::from_slice::<PeerMessage>(signal.payload()) {
-                    Ok(message) => deliver(&known, run, &message),
+                    Ok(message) => {
+                        let mut office = known.lock().unwrap_or_else(PoisonError::into_inner);
+                        office.deliver(run, message);
+                    }
                     Err(error) => tracing::debug!(%error, %run, "this is no message"),
                 }
             }
         });
+        bus.flush().await;
         Ok(Self {
             boxes,
+            since: Instant::now(),
             _listening: stop.drop_guard(),
         })
     }
 
+    /// For how long it has listened: what was sent before is in the run's log alone.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     pub(super) fn watch(&self, run: RunId) -> Mailbox {
-        let letters = Letters::default();
-        let mut boxes = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
-        boxes.entry(run).or_default().push(Arc::clone(&letters));
+        let mut office = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let early = office.early.iter().filter(|(known, _)| *known == run);
+        let early: Vec<PeerMessage> = early.map(|(_, message)| message.clone()).collect();
+        let letters = Arc::new(Mutex::new(early));
+        let of_run = office.boxes.entry(run).or_default();
+        of_run.push(Arc::clone(&letters));
         Mailbox {
             boxes: Arc::clone(&self.boxes),
             run,
             letters,
         }
-    }
-}
-
-fn deliver(boxes: &Boxes, run: RunId, message: &PeerMessage) {
-    let boxes = boxes.lock().unwrap_or_else(PoisonError::into_inner);
-    for letters in boxes.get(&run).into_iter().flatten() {
-        let mut letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.push(message.clone());
     }
 }
 
@@ -80,11 +110,11 @@ impl Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        let mut boxes = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_run) = boxes.get_mut(&self.run) {
+        let mut office = self.boxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_run) = office.boxes.get_mut(&self.run) {
             of_run.retain(|letters| !Arc::ptr_eq(letters, &self.letters));
             if of_run.is_empty() {
-                boxes.remove(&self.run);
+                office.boxes.remove(&self.run);
             }
         }
     }

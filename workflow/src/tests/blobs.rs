@@ -315,7 +315,7 @@ proptest! {
         prop_assert_eq!(run.phase(), RunState::Completed);
         fits(&run);
         prop_assert_eq!(result.answers.len(), count);
-        let all = result.refs.iter().rfind(|blob| blob.media_type == blob::JSON);
+        let all = result.refs.iter().rfind(|blob| blob.media_type == blob::ANSWERS);
         let all = all.map(|all| run.stored.iter().find(|stored| stored.blob == *all).unwrap());
         if let Some(Source::Here(all)) = all.map(|all| &all.from) {
             let all: Vec<Answer> = serde_json::from_str(all).unwrap();
