@@ -570,12 +570,10 @@ fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> Option<Even
         // The end of the task that ended last is the end of the run, and stands in its result alone.
         let in_result = || {
             let result = old.result.as_ref()?;
-            let is_whole = result
-                .refs
-                .iter()
-                .all(|all| all.media_type != blob::ANSWERS);
-            let answers = result.answers.iter().filter(|_| is_whole);
-            answers.into_iter().find(|answer| answer.task == step.id)
+            // Where one blob has all answers, only their beginnings stand there.
+            let are_whole = (result.refs.iter()).all(|blob| blob.media_type != blob::ANSWERS);
+            let mut answers = result.answers.iter().filter(|_| are_whole);
+            answers.find(|answer| answer.task == step.id)
         };
         old.answer(&step.id).or_else(in_result)
     };
