@@ -5,6 +5,7 @@
 //! own is meant. The streams are those of the topology, with a setting changed where a test would take too long.
 
 mod append;
+mod blobs;
 mod dedup;
 mod events;
 mod expiry;

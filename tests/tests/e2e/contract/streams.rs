@@ -27,7 +27,7 @@ async fn the_topology_is_read_back_as_it_was_asked_for(release: Release) {
     let bus = &nats.coordinator;
     let settings = Settings::default();
     let (id, report) = bus.apply_topology(&settings).await.unwrap();
-    assert_eq!((report.created.len(), report.drift), (7, vec![]));
+    assert_eq!((report.created.len(), report.drift), (8, vec![]));
     let made = bus.apply_work_consumer(&agent(), &settings).await.unwrap();
     assert_eq!(made.created, ["consumer research_agent of SWARM_WORK"]);
     let (same, nothing) = bus.apply_topology(&settings).await.unwrap();
@@ -62,7 +62,10 @@ async fn a_changed_setting_is_brought_up_to_date(release: Release) {
     };
     let (same, report) = bus.apply_topology(&changed).await.unwrap();
     assert_eq!(same, id);
-    assert_eq!(report.updated, ["stream SWARM_RUNS"]);
+    assert_eq!(
+        report.updated,
+        ["stream SWARM_RUNS", "stream OBJ_swarm_blobs"]
+    );
     let report = bus.apply_work_consumer(&agent(), &changed).await.unwrap();
     assert_eq!(report.updated, ["consumer research_agent of SWARM_WORK"]);
     let drift = bus.compare_topology(&changed, &[agent()]).await.unwrap();
