@@ -323,6 +323,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_context_does_not_count_to_what_a_log_holds() {
+        let taken = |task: usize, context: usize| {
+            let submission = Submission {
+                context: Some("c".repeat(context)),
+                ..Submission::of_task("t".repeat(task))
+            };
+            let payload = serde_json::to_vec(&submission).unwrap();
+            fitting(submission, payload.len()).map_err(|error| error.code)
+        };
+        let too_large = || Some("SW-TOO-LARGE".to_owned());
+        assert!(taken(1, 1_000_000).is_ok());
+        assert!(taken(250 * 1024, 700 * 1024).is_ok());
+        assert_eq!(taken(257 * 1024, 1).err(), too_large());
+        assert_eq!(taken(257 * 1024, 700 * 1024).err(), too_large());
+    }
+
+    #[test]
     fn a_submission_is_identified_by_its_header_its_message_id_or_its_place() {
         let swarm = uuid::Uuid::from_u128(9);
         let named = RunId::random();
