@@ -100,6 +100,18 @@ impl Stack {
         process
     }
 
+    /// Starts a coordinator that comes to the server by this way, and waits until it is ready.
+    pub async fn coordinator_by(&self, nats: &str) -> Process {
+        let mut command = self.command(&["coordinator"]);
+        let (variable, password) = password_variable("coordinator");
+        command.env(variable, password).env("NATS_URL", nats);
+        let process = Process::start("coordinator", command, self.folder());
+        process
+            .says("the coordinator is ready", Duration::from_secs(20))
+            .await;
+        process
+    }
+
     /// Starts a worker of an agent.
     #[must_use]
     pub fn agent(&self, name: &str) -> Process {
