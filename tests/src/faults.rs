@@ -17,6 +17,7 @@ pub mod tool;
 pub mod worker;
 
 mod coordinators;
+mod server;
 mod workers;
 
 pub use history::Tally;
@@ -141,6 +142,15 @@ macro_rules! faults {
 
 faults! {
     light "F1" workers::killed_while_the_model_thinks, "a worker is killed while its model thinks";
+    light "F2" workers::killed_after_the_effect, "a worker is killed after a call has taken effect, before the result is recorded";
     light "F3" workers::killed_between_result_and_ack, "a worker is killed after its answer is stored, before it acknowledges its work";
+    light "F3-call" workers::killed_after_a_finished_call, "a worker is killed after the result of a call is recorded";
     light "F4" coordinators::killed_at_each_step, "a coordinator is killed at each step between a submission and its acknowledgement";
+    light "F5" coordinators::all_away, "all coordinators are away";
+    light "F8" server::killed_under_load, "nats-server is killed under load";
+    light "F17" server::full_queues, "inbox and work queue are full";
+    light "F19" server::doubled_submissions, "submissions are sent twice, inside the window of the server and behind it";
+    light "F20" workers::stopped_and_continued, "a worker is stopped for longer than it may be silent, and continued";
+    light "F26" workers::slow_tool, "a tool does not end";
+    light "F30" coordinators::stopped_and_continued, "a coordinator is stopped in the middle of a decision, and continued";
 }

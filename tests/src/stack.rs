@@ -31,6 +31,11 @@ impl Stack {
     pub async fn start(sim_arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let server = Server::start(folder.path()).await;
+        Self::on(server, folder, sim_arguments).await
+    }
+
+    /// The same with a server that is there.
+    pub async fn on(server: Server, folder: TempDir, sim_arguments: &[&str]) -> Self {
         let sim = Sim::start(folder.path(), sim_arguments).await;
         let environment = vec![
             ("NATS_URL".to_owned(), server.url()),
@@ -75,6 +80,14 @@ impl Stack {
     /// Another setting for the processes that are started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Where its processes find NATS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut settings = self.environment.iter().rev();
+        let url = settings.find(|(name, _)| name == "NATS_URL");
+        url.map_or_else(|| self.server.url(), |(_, url)| url.clone())
     }
 
     /// A folder for files of this stack.

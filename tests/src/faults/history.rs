@@ -289,6 +289,12 @@ impl Story {
         journals.flatten().map(|(_, text)| text.as_str()).collect()
     }
 
+    /// Where the run is.
+    #[must_use]
+    pub fn phase(&self) -> Option<RunState> {
+        self.state.as_ref().map(|state| state.phase)
+    }
+
     /// The text of the run's result.
     #[must_use]
     pub fn text(&self) -> &str {

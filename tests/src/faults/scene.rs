@@ -11,6 +11,7 @@ use super::Outcome;
 use super::history::{History, Tally};
 use super::ledger::Ledger;
 use super::worker::{SETUP, Setup};
+use crate::server::connect_as;
 use crate::{Process, Stack, eventually, holds, tools};
 
 /// How long a worker may be silent here.
@@ -71,7 +72,7 @@ impl Scene {
     /// A worker with the tools of the ledger.
     #[must_use]
     pub fn worker(&self, agent: &str) -> Process {
-        self.worker_by(agent, &self.stack.server.url())
+        self.worker_by(agent, &self.stack.url())
     }
 
     /// One that comes to the server by this way.
@@ -92,9 +93,14 @@ impl Scene {
         Process::start(agent, command, self.stack.folder())
     }
 
+    /// A connection as one of the users.
+    pub async fn connect_as(&self, user: &str) -> async_nats::Client {
+        connect_as(&self.stack.url(), user).await
+    }
+
     /// Submits tasks to an agent, with ids of their own, and waits until all of them are stored.
     pub async fn submit(&self, agent: &str, tasks: impl IntoIterator<Item = String>) -> Vec<RunId> {
-        let client = self.stack.server.connect_as("client").await;
+        let client = self.connect_as("client").await;
         let tasks: Vec<(RunId, String)> = tasks
             .into_iter()
             .map(|task| (RunId::random(), task))
@@ -121,7 +127,7 @@ impl Scene {
 
     /// Submits one to this subject.
     pub async fn submit_to(&self, subject: &str, task: &str) -> RunId {
-        let client = self.stack.server.connect_as("client").await;
+        let client = self.connect_as("client").await;
         let run = RunId::random();
         let stored = store(&client, subject, run, task).await;
         stored.unwrap_or_else(|error| panic!("{task}: {error}"));
@@ -130,7 +136,7 @@ impl Scene {
 
     /// Waits until so many runs have ended, as a coordinator counts them.
     pub async fn ended(&self, count: usize, patience: Duration) {
-        let client = self.stack.server.connect_as("client").await;
+        let client = self.connect_as("client").await;
         eventually("all runs end", patience, || async {
             holds(count_ended(&client).await? >= count as u64)
         })
@@ -159,9 +165,29 @@ impl Scene {
         Outcome { tally, recovery }
     }
 
+    /// Changes a stream, as an operator may who logs in as the coordinator.
+    pub async fn change_stream(&self, stream: &str, change: &Value) {
+        let coordinator = self.connect_as("coordinator").await;
+        let ask = async |api: String, body: String| -> Value {
+            let reply = coordinator.request(api, body.into()).await.unwrap();
+            serde_json::from_slice(&reply.payload).unwrap()
+        };
+        let info = ask(format!("$JS.API.STREAM.INFO.{stream}"), String::new()).await;
+        let mut config = info["config"].clone();
+        for (name, value) in change.as_object().unwrap() {
+            config[name] = value.clone();
+        }
+        let changed = ask(
+            format!("$JS.API.STREAM.UPDATE.{stream}"),
+            config.to_string(),
+        )
+        .await;
+        assert!(changed.get("error").is_none(), "{changed}");
+    }
+
     /// Acknowledgements follow the ends of runs: waits for them.
-    async fn queues_empty(&self) {
-        let observer = self.stack.server.connect_as("observer").await;
+    pub async fn queues_empty(&self) {
+        let observer = self.connect_as("observer").await;
         eventually("inbox and work queue are empty", PATIENCE, || async {
             for stream in ["SWARM_INBOX", "SWARM_WORK"] {
                 let api = format!("$JS.API.STREAM.INFO.{stream}");
@@ -196,6 +222,30 @@ pub async fn store(
         Some(error) => Err(error.to_string()),
         None => Ok(ticket),
     }
+}
+
+/// Submits tasks to an agent, each again and again until it is stored, whatever happens to the server meanwhile.
+pub async fn submit_somehow(
+    client: &async_nats::Client,
+    agent: &str,
+    tasks: impl IntoIterator<Item = String>,
+) -> Vec<RunId> {
+    let subject = &format!("swarm.submit.{agent}");
+    let storing = tasks.into_iter().map(|task| async move {
+        let run = RunId::random();
+        let task = &task;
+        eventually("it is stored", PATIENCE, || async move {
+            store(client, subject, run, task).await.ok()
+        })
+        .await;
+        run
+    });
+    stream::iter(storing).buffer_unordered(64).collect().await
+}
+
+/// The same, once a coordinator answers.
+pub async fn ended_after_all(client: &async_nats::Client) -> u64 {
+    eventually("a coordinator answers", PATIENCE, || count_ended(client)).await
 }
 
 /// Runs that have ended, as a coordinator counts them.

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use swarm_protocol::RunState;
+
+use super::ledger::What;
 use super::scene::{AGENT, FAST, PATIENCE, Scene};
 use super::{Outcome, Round};
-use crate::eventually;
-use crate::holds;
 use crate::proxy::{Direction, Proxy, Trap};
+use crate::{eventually, holds};
 
 /// A model that thinks for a while.
 const THOUGHTFUL: [&str; 4] = ["--latency", "1s", "--tokens-per-second", "0"];
@@ -28,6 +31,29 @@ pub async fn killed_while_the_model_thinks(mut round: Round) -> Outcome {
     scene.outcome(&runs, killed.elapsed()).await
 }
 
+/// A call has taken effect, and its worker dies before it can record the result: the call is made again, as its tool allows.
+pub async fn killed_after_the_effect(_round: Round) -> Outcome {
+    let scene = Scene::start(&FAST).await;
+    let _coordinator = scene.stack.coordinator().await;
+    let mut first = scene.worker(AGENT);
+    scene.stack.agents_are_ready(1).await;
+    let run = scene.submit_one(AGENT, "ledger t ms=0 hold=700").await;
+    effect(&scene, run.to_string()).await;
+    first.kill_9();
+    let killed = Instant::now();
+    let _second = scene.worker(AGENT);
+    scene.ended(1, PATIENCE).await;
+    let recovery = killed.elapsed();
+    let (history, tally) = scene.check(&[run]).await;
+    assert_eq!(history.ended_as(RunState::Completed), 1, "{history:?}");
+    assert_eq!(tally.executed_twice, 1, "the tool allows it");
+    let effects = scene.ledger.of(&run.to_string(), What::Effect);
+    assert_eq!(effects.len(), 2, "{effects:?}");
+    let text = history.story(run).text().to_owned();
+    assert!(text.contains(&effects[1].entry.to_string()), "{text}");
+    Outcome { tally, recovery }
+}
+
 /// The answer is stored and the worker knows it, but the acknowledgement of its work never leaves it.
 pub async fn killed_between_result_and_ack(_round: Round) -> Outcome {
     let scene = Scene::start(&FAST).await;
@@ -40,18 +66,14 @@ pub async fn killed_between_result_and_ack(_round: Round) -> Outcome {
     });
     let mut first = scene.worker_by(AGENT, &proxy.url());
     scene.stack.agents_are_ready(1).await;
-    let run = scene.submit_one(AGENT, "ledger once ms=0 hold=0").await;
+    let run = scene.submit_one(AGENT, "ledger t ms=0 hold=0").await;
     proxy.trapped(PATIENCE).await;
     first.kill_9();
     proxy.cut();
     let killed = Instant::now();
     let asked = scene.stack.sim.chats("done").await.len();
     let _second = scene.worker(AGENT);
-    let observe = || scene.stack.observe("STREAM.INFO.SWARM_WORK");
-    eventually("the work is acknowledged", PATIENCE, || async {
-        holds(observe().await["state"]["messages"] == 0)
-    })
-    .await;
+    scene.queues_empty().await;
     let recovery = killed.elapsed();
     let (history, tally) = scene.check(&[run]).await;
     assert!(history.story(run).text().contains("entry"), "{history:?}");
@@ -59,4 +81,139 @@ pub async fn killed_between_result_and_ack(_round: Round) -> Outcome {
     let asked_again = scene.stack.sim.chats("done").await.len() - asked;
     assert_eq!(asked_again, 0, "the model was not asked again");
     Outcome { tally, recovery }
+}
+
+/// A call has finished and its result is recorded: whoever takes over answers with it and does not make the call again.
+pub async fn killed_after_a_finished_call(mut round: Round) -> Outcome {
+    let scene = Scene::start(&FAST).await;
+    let _coordinator = scene.stack.coordinator().await;
+    let mut first = scene.worker(AGENT);
+    scene.stack.agents_are_ready(1).await;
+    let slow = "
+rules:
+- when: {last: user}
+  then: [{tool_call: {name: ledger, arguments: {text: t, ms: 20, hold: 0}}}]
+- then: [{latency: 1500ms}, {template: 'It is {tool}'}]
+";
+    scene.stack.sim.follow(slow).await;
+    let run = scene.submit_one(AGENT, "Write.").await;
+    eventually("the result is recorded", PATIENCE, || async {
+        let journal = scene.stack.journal_of(&run.to_string(), AGENT).await;
+        holds(journal.iter().any(|entry| entry["type"] == "tool_result"))
+    })
+    .await;
+    tokio::time::sleep(round.moment(Duration::from_millis(1200))).await;
+    first.kill_9();
+    let killed = Instant::now();
+    let _second = scene.worker(AGENT);
+    scene.ended(1, PATIENCE).await;
+    let recovery = killed.elapsed();
+    let (history, tally) = scene.check(&[run]).await;
+    assert_eq!(tally.executed_twice, 0, "the call was not made again");
+    let effects = scene.ledger.of(&run.to_string(), What::Effect);
+    assert_eq!(effects.len(), 1, "{effects:?}");
+    let text = history.story(run).text().to_owned();
+    assert!(text.contains(&effects[0].entry.to_string()), "{text}");
+    Outcome { tally, recovery }
+}
+
+/// A worker is stopped in the middle of its model's answer for longer than it may be silent, and goes on when its task has
+/// long been done by another one: what it appends is refused, nothing changes, and its own model call is given up.
+pub async fn stopped_and_continued(mut round: Round) -> Outcome {
+    let scene = Scene::start(&FAST).await;
+    let _coordinator = scene.stack.coordinator().await;
+    let first = scene.worker(AGENT);
+    scene.stack.agents_are_ready(1).await;
+    // Its model still speaks when it wakes up; the model of the other one answers at once.
+    let away = round.size(Duration::from_secs(6), Duration::from_secs(60));
+    let speaks = (away + Duration::from_secs(20)).as_secs();
+    let rules = format!(
+        "
+rules:
+- when: {{call: 1}}
+  then: [{{latency: 200ms}}, {{tokens_per_second: 2}}, {{text: '{}'}}]
+- then: [{{text: 'of the other one'}}]
+",
+        "still ".repeat(usize::try_from(speaks * 2).unwrap())
+    );
+    scene.stack.sim.follow(&rules).await;
+    let run = scene.submit_one(AGENT, "Speak.").await;
+    scene.models_at_work(1).await;
+    tokio::time::sleep(round.moment(Duration::from_secs(1))).await;
+    first.signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
+    let _second = scene.worker(AGENT);
+    scene.ended(1, PATIENCE).await;
+    let recovery = stopped.elapsed();
+    let before = scene.stack.journal_of(&run.to_string(), AGENT).await;
+    tokio::time::sleep(away.saturating_sub(stopped.elapsed())).await;
+    first.signal(Signal::SIGCONT);
+    eventually("its model call is given up", PATIENCE, || async {
+        holds(scene.stack.sim.chats("disconnected").await.len() == 1)
+    })
+    .await;
+    let after = scene.stack.journal_of(&run.to_string(), AGENT).await;
+    assert_eq!(after, before, "nothing changed");
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert_eq!(after[0]["delivery"], 2, "{after:?}");
+    // It is a worker like any other again.
+    let next = scene.submit(AGENT, (0..4).map(|n| format!("ledger t{n} ms=5 hold=0")));
+    let runs = [vec![run], next.await].concat();
+    scene.ended(runs.len(), PATIENCE).await;
+    let (history, tally) = scene.check(&runs).await;
+    assert!(
+        history.story(run).text().contains("of the other one"),
+        "{history:?}"
+    );
+    Outcome { tally, recovery }
+}
+
+/// A tool that takes too long: its attempt ends at its deadline, a cancel ends it at once, and the slot is free again.
+pub async fn slow_tool(_round: Round) -> Outcome {
+    let mut scene = Scene::start(&FAST).await;
+    scene.attempt = Duration::from_secs(2);
+    let _coordinator = scene.stack.coordinator().await;
+    let _worker = scene.worker(AGENT);
+    scene.stack.agents_are_ready(1).await;
+    let late = scene.submit_one(AGENT, "ledger t ms=600000 hold=0").await;
+    let began = Instant::now();
+    scene.ended(1, PATIENCE).await;
+    let recovery = began.elapsed();
+    scene.attempt = PATIENCE;
+    let canceled = scene.submit_one(AGENT, "ledger u ms=600000 hold=0").await;
+    eventually("the call has begun", PATIENCE, || async {
+        holds(
+            !scene
+                .ledger
+                .of(&canceled.to_string(), What::Begin)
+                .is_empty(),
+        )
+    })
+    .await;
+    let id = canceled.to_string();
+    scene.stack.swarm(&["runs", "cancel", &id]).await;
+    scene.ended(2, PATIENCE).await;
+    let next = scene.submit_one(AGENT, "ledger v ms=5 hold=0").await;
+    scene.ended(3, PATIENCE).await;
+    let (history, tally) = scene.check(&[late, canceled, next]).await;
+    let phases = [late, canceled, next].map(|run| history.story(run).phase());
+    let expected = [RunState::Failed, RunState::Canceled, RunState::Completed].map(Some);
+    assert_eq!(phases, expected, "{history:?}");
+    let written: Vec<String> = scene
+        .ledger
+        .lines()
+        .into_iter()
+        .filter(|line| line.what == What::Effect)
+        .map(|line| line.text)
+        .collect();
+    assert_eq!(written, ["v"], "what was ended had no effect");
+    Outcome { tally, recovery }
+}
+
+/// Waits until a call of the run has taken effect.
+async fn effect(scene: &Scene, run: String) {
+    eventually("the call has taken effect", PATIENCE, || async {
+        holds(!scene.ledger.of(&run, What::Effect).is_empty())
+    })
+    .await;
 }

@@ -29,7 +29,16 @@ macro_rules! rounds {
 }
 
 rounds! {
-    f1 "F1";
-    f3 "F3";
-    f4 "F4";
+    f1_killed_while_the_model_thinks "F1";
+    f2_killed_after_the_effect "F2";
+    f3_killed_between_result_and_ack "F3";
+    f3_killed_after_a_finished_call "F3-call";
+    f4_coordinator_killed_at_each_step "F4";
+    f5_all_coordinators_away "F5";
+    f8_server_killed_under_load "F8";
+    f17_full_queues "F17";
+    f19_doubled_submissions "F19";
+    f20_worker_stopped_and_continued "F20";
+    f26_slow_tool "F26";
+    f30_coordinator_stopped_and_continued "F30";
 }
