@@ -16,8 +16,14 @@ pub mod scene;
 pub mod tool;
 pub mod worker;
 
+mod clients;
+mod cluster;
 mod coordinators;
+mod flood;
+mod network;
 mod server;
+mod store;
+mod upgrade;
 mod workers;
 
 pub use history::Tally;
@@ -147,10 +153,20 @@ faults! {
     light "F3-call" workers::killed_after_a_finished_call, "a worker is killed after the result of a call is recorded";
     light "F4" coordinators::killed_at_each_step, "a coordinator is killed at each step between a submission and its acknowledgement";
     light "F5" coordinators::all_away, "all coordinators are away";
+    light "F7" clients::killed, "clients are killed while they submit and while they watch";
     light "F8" server::killed_under_load, "nats-server is killed under load";
+    heavy "F9" cluster::leader_killed, "of three servers, the leader is killed, and comes back";
+    light "F15" clients::too_slow, "a client that watches everything and reads nothing";
+    light "F16" store::full_disk, "the disk of nats-server is full";
     light "F17" server::full_queues, "inbox and work queue are full";
+    light "F17-runs" store::full_runs, "the stream of the runs is nearly full";
     light "F19" server::doubled_submissions, "submissions are sent twice, inside the window of the server and behind it";
     light "F20" workers::stopped_and_continued, "a worker is stopped for longer than it may be silent, and continued";
+    light "F21" network::partition, "the network between a worker and the server is cut, silent, one-way, slow";
+    heavy "F25" flood::flood, "a flood of submissions";
     light "F26" workers::slow_tool, "a tool does not end";
     light "F30" coordinators::stopped_and_continued, "a coordinator is stopped in the middle of a decision, and continued";
+    light "F33" upgrade::older_log, "a store that an older version wrote, with open runs";
+    heavy "cancel" flood::cancel_in_a_flood, "a cancel while 2,000 submissions wait";
+    heavy "storm" flood::storm, "2,000 tasks while one of five processes is killed every second, and nats-server every ten";
 }

@@ -106,11 +106,17 @@ impl Stack {
 
     /// Starts a coordinator and waits until it is ready.
     pub async fn coordinator(&self) -> Process {
-        let process = self.role("coordinator", &["coordinator"], "coordinator");
+        let process = self.coordinator_soon();
         process
             .says("the coordinator is ready", Duration::from_secs(20))
             .await;
         process
+    }
+
+    /// Starts a coordinator.
+    #[must_use]
+    pub fn coordinator_soon(&self) -> Process {
+        self.role("coordinator", &["coordinator"], "coordinator")
     }
 
     /// Starts a coordinator that comes to the server by this way, and waits until it is ready.

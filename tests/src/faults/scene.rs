@@ -11,7 +11,7 @@ use super::Outcome;
 use super::history::{History, Tally};
 use super::ledger::Ledger;
 use super::worker::{SETUP, Setup};
-use crate::server::connect_as;
+use crate::server::{SmallDisk, connect_as};
 use crate::{Process, Stack, eventually, holds, tools};
 
 /// How long a worker may be silent here.
@@ -165,6 +165,18 @@ impl Scene {
         Outcome { tally, recovery }
     }
 
+    /// The small disk of its server.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn disk(&self) -> &SmallDisk {
+        self.stack
+            .server
+            .disk()
+            .expect("the server has a disk of its own")
+    }
+
     /// Changes a stream, as an operator may who logs in as the coordinator.
     pub async fn change_stream(&self, stream: &str, change: &Value) {
         let coordinator = self.connect_as("coordinator").await;
@@ -222,6 +234,15 @@ pub async fn store(
         Some(error) => Err(error.to_string()),
         None => Ok(ticket),
     }
+}
+
+/// Sends a submission, and does not wait for the server's word.
+pub async fn send(client: &async_nats::Client, agent: &str, run: RunId, task: &str) {
+    let mut named = HeaderMap::new();
+    named.insert(headers::RUN_ID, run.to_string());
+    let subject = format!("swarm.submit.{agent}");
+    let sent = client.publish_with_headers(subject, named, task.to_owned().into());
+    sent.await.unwrap();
 }
 
 /// Submits tasks to an agent, each again and again until it is stored, whatever happens to the server meanwhile.

@@ -34,11 +34,21 @@ rounds! {
     f3_killed_between_result_and_ack "F3";
     f3_killed_after_a_finished_call "F3-call";
     f4_coordinator_killed_at_each_step "F4";
-    f5_all_coordinators_away "F5";
+    f5_coordinators_all_away "F5";
+    f7_clients_killed "F7";
     f8_server_killed_under_load "F8";
+    f9_leader_of_three_servers_killed "F9";
+    f15_client_too_slow "F15";
+    f16_full_disk "F16";
     f17_full_queues "F17";
+    f17_full_stream_of_runs "F17-runs";
     f19_doubled_submissions "F19";
     f20_worker_stopped_and_continued "F20";
+    f21_partition "F21";
+    f25_flood "F25";
     f26_slow_tool "F26";
     f30_coordinator_stopped_and_continued "F30";
+    f33_older_log "F33";
+    cancel_in_a_flood "cancel";
+    storm "storm";
 }
