@@ -75,18 +75,18 @@ pub async fn full_disk(_round: Round) -> Outcome {
 pub async fn full_runs(_round: Round) -> Outcome {
     let scene = Scene::start(&FAST).await;
     let coordinator = scene.stack.coordinator().await;
-    let task = |n: usize| format!("ledger t{n} ms=1 hold=0 {}", "x".repeat(50_000));
-    let mut runs = scene.submit(AGENT, (0..20).map(task)).await;
+    let task = |n: usize| format!("ledger t{n} ms=1 hold=0 {}", "x".repeat(20_000));
+    let mut runs = scene.submit(AGENT, (0..60).map(task)).await;
     let runs_stream = || scene.stack.observe("STREAM.INFO.SWARM_RUNS");
     eventually("all are accepted", PATIENCE, || async {
-        holds(runs_stream().await["state"]["messages"] == 20)
+        holds(runs_stream().await["state"]["messages"] == 60)
     })
     .await;
     let used = runs_stream().await["state"]["bytes"].as_u64().unwrap();
-    let full = json!({ "max_bytes": used * 100 / 85 });
+    let full = json!({ "max_bytes": used * 100 / 82 });
     scene.change_stream("SWARM_RUNS", &full).await;
     coordinator.says("submissions are held", PATIENCE).await;
-    let later = scene.submit(AGENT, (20..25).map(task)).await;
+    let later = scene.submit(AGENT, (60..65).map(task)).await;
     let began = Instant::now();
     let _worker = scene.worker(AGENT);
     scene.ended(runs.len(), PATIENCE).await;
