@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use swarm_model::context::Calibration;
 use swarm_model::{ChatError, ChatRequest, Completion, Message, ModelFacts, ToolOffer};
 use swarm_protocol::journal::{
-    Body, ModelTurn, ToolCall, ToolMode, ToolReturn, ToolStatus, TurnProblem,
+    Body, Entry, ModelTurn, PeerMessage, ToolCall, ToolMode, ToolReturn, ToolStatus, TurnProblem,
 };
 use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
@@ -92,6 +92,10 @@ pub struct AgentLoop {
     /// By tool and arguments.
     known: BTreeMap<String, Known>,
     turns: u32,
+    /// Turns of earlier attempts that brought nothing: they are forgotten, but for the ids of calls.
+    skipped: u32,
+    /// Numbers of the messages that the chat has.
+    messages_taken: BTreeSet<u64>,
     trouble: Trouble,
     closing: Option<Closing>,
     think: Option<bool>,
@@ -134,6 +138,8 @@ impl AgentLoop {
             pending: Vec::new(),
             known: BTreeMap::new(),
             turns: 0,
+            skipped: 0,
+            messages_taken: BTreeSet::new(),
             trouble: Trouble::default(),
             closing: None,
             think: None,
@@ -199,13 +205,38 @@ impl AgentLoop {
         })
     }
 
-    /// Takes what a journal says of this attempt.
-    pub fn replay(&mut self, body: &Body) {
-        match body {
+    /// Takes what a journal says: of this attempt all, of earlier ones what was finished. What those used is not this one's,
+    /// and what was wrong with their turns does not matter any more.
+    pub fn replay(&mut self, entry: &Entry, attempt: u32) {
+        let spent = (self.usage, self.elapsed_ms);
+        let earlier = entry.attempt < attempt;
+        match &entry.body {
+            Body::ModelTurn(turn) if earlier && turn.tool_calls.is_empty() => self.skipped += 1,
             Body::ModelTurn(turn) => self.take(turn),
             Body::ToolResult(result) => self.take_result(result),
-            Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
+            Body::MessageReceived(message) => self.take_message(message),
+            Body::Completed(_)
+            | Body::Failed(_)
+            | Body::Canceled(_)
+            | Body::TimedOut(_)
+            | Body::Suspended(_) => {}
         }
+        if earlier {
+            (self.usage, self.elapsed_ms) = spent;
+        }
+    }
+
+    /// Takes a message to the task, from whoever sent it or from the journal.
+    pub fn take_message(&mut self, message: &PeerMessage) {
+        if self.messages_taken.insert(message.n) {
+            self.messages.push(Message::user(words::message(message)));
+        }
+    }
+
+    /// Whether the chat has this message already.
+    #[must_use]
+    pub fn has_message(&self, message: &PeerMessage) -> bool {
+        self.messages_taken.contains(&message.n)
     }
 
     /// Takes a finished turn, from the model or from the journal.
@@ -330,7 +361,7 @@ impl AgentLoop {
         let closing = self.is_closing();
         let names = self.tools.iter().map(|tool| tool.name.as_str());
         Asked {
-            turn: self.turns + 1,
+            turn: self.turns + self.skipped + 1,
             model: &self.settings.model,
             mode: if closing { ToolMode::Plain } else { self.mode },
             tools: names.collect(),

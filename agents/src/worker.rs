@@ -15,11 +15,13 @@ mod attempt;
 mod cancels;
 mod chunks;
 mod circuit;
+mod mail;
 mod presence;
 mod spans;
 
 use cancels::Cancels;
 use circuit::Circuit;
+use mail::Mail;
 use presence::Presence;
 
 /// What an agent is: role and configuration together.
@@ -82,6 +84,7 @@ struct Shared {
     options: Options,
     presence: Presence,
     cancels: Cancels,
+    mail: Mail,
     circuit: Circuit,
     shutdown: Shutdown,
 }
@@ -123,6 +126,7 @@ impl Worker {
             presence,
         } = self;
         let cancels = Cancels::listen(&bus).await?;
+        let mail = Mail::listen(&bus, &options.profile.agent).await?;
         let circuit = Circuit::new();
         let loop_options = work_loop::Options {
             stream: topology::WORK,
@@ -138,6 +142,7 @@ impl Worker {
             options,
             presence: presence.clone(),
             cancels,
+            mail,
             circuit: circuit.clone(),
             shutdown: shutdown.clone(),
         });

@@ -1,5 +1,6 @@
 //! What a turn of an agent costs in a process without a bus, beside a bare HTTP call of the same body to the same simulator.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -165,6 +166,8 @@ impl Calls {
                 context: None,
                 budget: Budget::default(),
                 deadline: Timestamp::now().after(Duration::from_secs(3600)),
+                decisions: BTreeMap::new(),
+                messages: Vec::new(),
             },
         })
     }

@@ -130,6 +130,21 @@ impl Delivery {
         error: &ErrorBody,
         context: DeadContext,
     ) -> Result<(), PublishError> {
+        self.store_letter(subject, error, context).await?;
+        self.ack().await;
+        Ok(())
+    }
+
+    /// Stores a dead letter about it, once however often, and leaves it unsettled.
+    ///
+    /// # Errors
+    /// When the letter was not stored.
+    pub async fn store_letter(
+        &self,
+        subject: String,
+        error: &ErrorBody,
+        context: DeadContext,
+    ) -> Result<(), PublishError> {
         let Position { stream, seq, .. } = self.position.clone();
         let DeadContext { run, task, attempt } = context;
         let origin = Origin {
@@ -143,14 +158,12 @@ impl Delivery {
         let id = format!("dead:{}:{}", origin.stream, origin.seq);
         let letter = Dead::new(Timestamp::now(), error, origin, self.payload());
         match Outgoing::json(subject, &letter, self.trace()) {
-            Ok(message) => self.bus.store(message.message_id(id)).await?,
+            Ok(message) => self.bus.store(message.message_id(id)).await.map(drop),
             Err(error) => {
                 tracing::error!(%error, "a dead letter could not be written as JSON");
-                return Ok(());
+                Ok(())
             }
-        };
-        self.ack().await;
-        Ok(())
+        }
     }
 
     async fn settle(&mut self, word: String) {

@@ -51,7 +51,7 @@ pub fn judge(last: Option<&Entry>, claim: &Claim) -> Verdict {
     if last.attempt < claim.attempt {
         return Verdict::Fresh;
     }
-    if last.attempt > claim.attempt || last.body.answer().is_some() {
+    if last.attempt > claim.attempt || last.body.is_end() {
         return Verdict::Ended;
     }
     match (last.work_seq, last.delivery) {
@@ -155,6 +155,21 @@ impl Journal {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What the journal says now; it goes on for ever as far as nobody else has written.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn verdict(&self) -> Result<Verdict, AppendError> {
+        let fence = subjects::journal_fence(self.claim.run, &self.claim.task);
+        let last = self.bus.last_of_runs(&fence).await?;
+        let Some(last) = last.filter(|last| last.seq > self.last && last.kind != Kind::Foreign)
+        else {
+            return Ok(Verdict::Own);
+        };
+        let newest: Entry = version::read(&last.payload)?;
+        Ok(judge(Some(&newest), &self.claim))
     }
 
     /// A refusal counts only after the last message was read from the leader: it may be this very entry, stored by a try

@@ -197,6 +197,12 @@ pub(crate) enum AggregateArg {
     Summarize,
     /// The texts under their agents' names
     Concat,
+    /// The most frequent text; of equals the earliest
+    Vote,
+    /// The first answer that comes; the other agents are canceled
+    First,
+    /// A JSON object with the answer of each agent
+    Json,
 }
 
 impl From<AggregateArg> for Aggregate {
@@ -204,6 +210,9 @@ impl From<AggregateArg> for Aggregate {
         match arg {
             AggregateArg::Summarize => Self::Summarize,
             AggregateArg::Concat => Self::Concat,
+            AggregateArg::Vote => Self::Vote,
+            AggregateArg::First => Self::First,
+            AggregateArg::Json => Self::Json,
         }
     }
 }
@@ -252,6 +261,63 @@ pub(crate) enum RunsCommand {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
         #[arg(add = ArgValueCandidates::new(completions::runs))]
         run: RunRef,
+    },
+    /// Let no new attempt of a run start; what is at work goes on
+    Pause {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let attempts of a paused run start again
+    Resume {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Do a run again that has failed or was canceled, as a new one; what had completed is taken over
+    Retry {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::runs))]
+        run: RunRef,
+    },
+    /// Have a call run that was interrupted, and about which the run asks
+    Approve {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// What the run asks, when it asks several things; `swarm runs show` names them
+        approval: Option<String>,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Have such a call taken as failed
+    Deny {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// What the run asks, when it asks several things; `swarm runs show` names them
+        approval: Option<String>,
+        /// Why, for whoever reads the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Send a message to an agent of a run; it takes it into account from its next turn on
+    Message {
+        /// Id, prefix of at least 8 characters, ticket, or seq:17
+        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+        run: RunRef,
+        /// To which agent
+        #[arg(long, value_name = "AGENT", add = ArgValueCandidates::new(completions::agents))]
+        to: AgentName,
+        /// What it says
+        text: String,
     },
     /// Cancel a run
     Cancel {

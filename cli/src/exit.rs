@@ -15,6 +15,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Nothing is reachable.
 pub(crate) const UNREACHABLE: u8 = 3;
+/// It waits for a person.
+pub(crate) const WAITS: u8 = 4;
 /// Interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
 

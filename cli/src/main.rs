@@ -14,6 +14,7 @@ use config::Config;
 use connect::{COMMAND_PATIENCE, connect};
 use exit::{FAILED, Failure};
 
+mod approvals;
 mod args;
 mod completions;
 mod config;

@@ -43,6 +43,8 @@ pub(crate) async fn coordinator(
         default_agents: config.runs.default_agents.clone(),
         summarizer: summarizer()?,
         total: config.runs.deadlines.total.0,
+        queue: config.runs.deadlines.queue.0,
+        retries: config.runs.retry.max,
         budget: Budget {
             model_calls: Some(config.runs.budget.model_calls),
             tool_calls: Some(config.runs.budget.tool_calls),

@@ -6,14 +6,15 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use swarm_client::Client;
 use swarm_protocol::card::Card;
-use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, TimeSpent};
+use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, StateReply, TimeSpent};
+use swarm_protocol::journal::CallDecision;
 use swarm_protocol::summary::{WaitKind, WaitingFor};
 use swarm_protocol::{Code, RunRef, RunState, Span, Summary, Timestamp};
 
 use crate::args::{AgentsCommand, RunsCommand};
 use crate::exit::Failure;
 use crate::output::{self, Format};
-use crate::watch;
+use crate::{approvals, watch};
 
 /// Characters of a task in a list.
 const TASK_WIDTH: usize = 48;
@@ -72,13 +73,52 @@ pub(crate) async fn runs(
             Ok(())
         }
         RunsCommand::Cancel { run, reason } => {
-            let reply = client.cancel(&run, reason).await?;
+            show_state(&client.cancel(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Pause { run, reason } => {
+            show_state(&client.pause(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Resume { run, reason } => {
+            show_state(&client.resume(&run, reason).await?, format);
+            Ok(())
+        }
+        RunsCommand::Approve {
+            run,
+            approval,
+            reason,
+        } => {
+            let decision = CallDecision::Approved;
+            approvals::decide(client, decision, &run, approval, reason, format).await
+        }
+        RunsCommand::Deny {
+            run,
+            approval,
+            reason,
+        } => {
+            let decision = CallDecision::Denied;
+            approvals::decide(client, decision, &run, approval, reason, format).await
+        }
+        RunsCommand::Message { run, to, text } => {
+            show_state(&client.message(&run, &to, &text).await?, format);
+            Ok(())
+        }
+        RunsCommand::Retry { run } => {
+            let reply = client.retry(&run).await?;
             match format {
                 Format::Json => output::document(&reply),
-                Format::Text => output::data(&format!("{} {}", reply.run, reply.state)),
+                Format::Text => output::data(&reply.run.to_string()),
             }
             Ok(())
         }
+    }
+}
+
+pub(crate) fn show_state(reply: &StateReply, format: Format) {
+    match format {
+        Format::Json => output::document(reply),
+        Format::Text => output::data(&format!("{} {}", reply.run, reply.state)),
     }
 }
 
@@ -120,7 +160,10 @@ async fn show(client: &Client, run: &RunRef, format: Format) -> Result<(), Failu
             let summary = page.items.into_iter().find(|summary| summary.run == id);
             match (format, summary) {
                 (Format::Json, Some(summary)) => output::document(&summary),
-                (Format::Text, Some(summary)) => describe(&summary),
+                (Format::Text, Some(summary)) => {
+                    describe(&summary);
+                    approvals::describe(&client.approvals(id).await?, id);
+                }
                 (_, None) => output::note(&error.message),
             }
             Ok(())
@@ -195,7 +238,7 @@ pub(crate) fn describe_wait(waiting: &WaitingFor) -> String {
     match waiting.kind {
         WaitKind::Agent => format!("agent {name}: start it with `swarm agent {name}`"),
         WaitKind::Host => format!("model host {name}: start `ollama serve` there"),
-        WaitKind::Approval => "an approval".to_owned(),
+        WaitKind::Approval => format!("a person's decision about {name}"),
         WaitKind::Retry => "the next attempt".to_owned(),
         WaitKind::Time => "a time".to_owned(),
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use swarm_client::{Client, Update, Watch};
 use swarm_protocol::event::{Body, Effect, Event};
-use swarm_protocol::{Answer, AnswerStatus, RunId, RunRef, RunResult, RunState};
+use swarm_protocol::{Answer, AnswerStatus, Code, RunId, RunRef, RunResult, RunState};
 
-use crate::exit::{FAILED, Failure, INTERRUPTED};
+use crate::approvals;
+use crate::exit::{FAILED, Failure, INTERRUPTED, WAITS};
 use crate::output::{self, Format};
 use crate::progress::Progress;
 use crate::runs::{coarse, describe_wait, succeeded};
@@ -73,12 +74,32 @@ async fn follow(
         }
         if let Update::Event(event) = &update {
             result = event.body.result().cloned().or(result);
+            if matches!(event.body, Body::ApprovalRequested(_)) && !is_watched() {
+                return Err(waits_for_a_person(client, run).await);
+            }
         }
     }
     if let Some(progress) = progress {
         progress.finish();
     }
     Ok(result)
+}
+
+/// Whether a person looks on, and may answer what the run asks.
+fn is_watched() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+/// A script does not wait for a person.
+async fn waits_for_a_person(client: &Client, run: RunId) -> Failure {
+    let open = client.approvals(run).await.unwrap_or_default();
+    let names: Vec<&str> = open.iter().map(|asked| asked.approval.as_str()).collect();
+    let message = format!(
+        "run {run} waits for a person's decision about {}: {}",
+        names.join(", "),
+        approvals::commands(run)
+    );
+    Failure::new(WAITS, Code::InputRequired, message)
 }
 
 /// Says why nothing happens, when somebody could mend that, once for each reason.
@@ -107,6 +128,27 @@ fn show(progress: &mut Progress, event: &Event) {
         Body::StepCompleted(ended) | Body::StepFailed(ended) => {
             progress.end(&ended.task, ended.answer.status, &outcome(&ended.answer));
         }
+        Body::Retrying(retrying) => {
+            let error = retrying.answer.error.as_ref();
+            let why = error.map_or("failed", |error| error.message.as_str());
+            let pause = coarse(retrying.due.since(event.at));
+            progress.say(&format!("{}: {why}; tried again in {pause}", retrying.task));
+        }
+        Body::ApprovalRequested(requested) => {
+            for asked in &requested.suspended.approvals {
+                progress.say(&format!("{} asks: {}", asked.approval, asked.reason));
+            }
+            progress.say(&approvals::commands(event.run));
+        }
+        Body::Approved(decided) => progress.say(&format!("{} approved", decided.approval)),
+        Body::Denied(decided) => progress.say(&format!("{} denied", decided.approval)),
+        Body::Message(message) => progress.say(&format!("message to {}", message.to)),
+        Body::Paused(_) => {
+            let resume = format!("paused: `swarm runs resume {}`", event.run.short());
+            progress.say(&resume);
+        }
+        Body::Unpaused(_) => progress.say("goes on"),
+        Body::Dispatched(_) => {}
         Body::Canceling(_) => progress.say("canceling"),
         Body::Deleted(_) => progress.say("deleted"),
         Body::Rejected(_) | Body::Completed(_) | Body::Failed(_) | Body::Canceled(_) => {}
@@ -115,7 +157,9 @@ fn show(progress: &mut Progress, event: &Event) {
         end_rest(progress, result);
     }
     for effect in &event.effects {
-        if let Effect::Dispatch { task, .. } = effect {
+        if let Effect::Dispatch { task, .. } = effect
+            && !progress.is_open(task)
+        {
             progress.begin(task);
         }
     }

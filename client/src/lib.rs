@@ -10,9 +10,11 @@ use std::time::Duration;
 use swarm_bus::connection::RequestError;
 use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
 use swarm_protocol::endpoint::{
-    AgentsReply, AgentsRequest, DeleteReply, Explanation, OpenError, RunRequestBody, RunsReply,
-    RunsRequest, StateReply,
+    AgentsReply, AgentsRequest, DecideRequest, DeleteReply, Explanation, MessageRequest, OpenError,
+    RetryReply, RunRequestBody, RunsReply, RunsRequest, StateReply,
 };
+use swarm_protocol::event::Body;
+use swarm_protocol::journal::{Approval, CallDecision};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
     AgentName, Code, ErrorBody, RunId, RunRef, RunResult, Span, Submission, headers, subjects,
@@ -127,12 +129,115 @@ impl Client {
         run: &RunRef,
         reason: Option<String>,
     ) -> Result<StateReply, ClientError> {
+        self.command(subjects::CANCEL, run, reason).await
+    }
+
+    /// Lets no new attempt of a run start.
+    ///
+    /// # Errors
+    /// When there is no such open run.
+    pub async fn pause(
+        &self,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
+        self.command(subjects::PAUSE, run, reason).await
+    }
+
+    /// Lets attempts start again.
+    ///
+    /// # Errors
+    /// When there is no such open run.
+    pub async fn resume(
+        &self,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
+        self.command(subjects::RESUME, run, reason).await
+    }
+
+    /// Does a run again that has failed or was canceled; the new run.
+    ///
+    /// # Errors
+    /// When there is no such run, or it is neither.
+    pub async fn retry(&self, run: &RunRef) -> Result<RetryReply, ClientError> {
+        let body = RunRequestBody {
+            run: run.to_string(),
+            wait: None,
+            reason: None,
+        };
+        read(&self.call(subjects::RETRY, &body, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// Decides about a call that a run waits for; one of [`approvals`](Self::approvals).
+    ///
+    /// # Errors
+    /// When there is no such run, it asks nothing of this name, or it was decided otherwise.
+    pub async fn decide(
+        &self,
+        decision: CallDecision,
+        request: &DecideRequest,
+    ) -> Result<StateReply, ClientError> {
+        let subject = match decision {
+            CallDecision::Approved => subjects::APPROVE,
+            CallDecision::Denied => subjects::DENY,
+        };
+        read(&self.call(subject, request, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// Sends a message to an agent of an open run.
+    ///
+    /// # Errors
+    /// When there is no such run, or nobody in it takes the message.
+    pub async fn message(
+        &self,
+        run: &RunRef,
+        to: &AgentName,
+        text: &str,
+    ) -> Result<StateReply, ClientError> {
+        let body = MessageRequest {
+            run: run.to_string(),
+            to: to.clone(),
+            text: text.to_owned(),
+        };
+        read(
+            &self
+                .call(subjects::MESSAGE, &body, ENDPOINT_TIMEOUT)
+                .await?,
+        )
+    }
+
+    /// What a run waits for a person to decide about, oldest first, read from its log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn approvals(&self, run: RunId) -> Result<Vec<Approval>, ClientError> {
+        let mut open: Vec<Approval> = Vec::new();
+        for event in watch::read_log(&self.bus, run).await? {
+            match event.body {
+                Body::ApprovalRequested(requested) => open.extend(requested.suspended.approvals),
+                Body::Approved(decided) | Body::Denied(decided) => {
+                    open.retain(|approval| approval.approval != decided.approval);
+                }
+                body if body.result().is_some() => open.clear(),
+                _ => {}
+            }
+        }
+        Ok(open)
+    }
+
+    async fn command(
+        &self,
+        subject: &'static str,
+        run: &RunRef,
+        reason: Option<String>,
+    ) -> Result<StateReply, ClientError> {
         let body = RunRequestBody {
             run: run.to_string(),
             wait: None,
             reason,
         };
-        read(&self.call(subjects::CANCEL, &body, ENDPOINT_TIMEOUT).await?)
+        read(&self.call(subject, &body, ENDPOINT_TIMEOUT).await?)
     }
 
     /// The story of a run, where its time went, and why it waits.

@@ -140,6 +140,16 @@ impl Watch {
     }
 }
 
+/// The events of a run so far.
+pub(crate) async fn read_log(bus: &Bus, run: RunId) -> Result<Vec<Event>, ClientError> {
+    let stored = bus.read_runs(&subjects::run_log(run), 1).await?;
+    let mut events = Vec::with_capacity(stored.len());
+    for message in stored.iter().filter(|message| message.kind == Kind::Event) {
+        events.extend(read_event(&message.payload)?);
+    }
+    Ok(events)
+}
+
 /// Nothing for an event of a type that came after this build: a watcher decides nothing, and passes it over.
 fn read_event(payload: &[u8]) -> Result<Option<Event>, ClientError> {
     match version::read(payload) {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use swarm_bus::service::with_error;
 use swarm_bus::{Kind, Outgoing, PublishError};
 use swarm_protocol::endpoint::AskError;
-use swarm_protocol::event::{Effect, Event};
-use swarm_protocol::journal::{Body, Entry};
+use swarm_protocol::event::{Body as EventBody, Effect, Event};
+use swarm_protocol::journal::{Body, Entry, PeerMessage};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, Usage,
-    Version, headers, subjects, version,
+    AgentName, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId,
+    Timestamp, Usage, Version, headers, subjects, version,
 };
 use swarm_workflow::{State, work_for};
 
@@ -23,6 +23,15 @@ const SIGNAL_AGAIN: [Duration; 3] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
+
+/// How a coordinator ends an attempt, and why.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Somebody asked for it.
+    Canceled(ErrorBody),
+    /// A deadline has passed.
+    TimedOut(ErrorBody),
+}
 
 impl Shared {
     /// Publishes the effects of an event; `state` is the run's after it, or later.
@@ -42,8 +51,11 @@ impl Shared {
                     self.dispatch(state, task, *attempt, id, trace).await?;
                 }
                 Effect::EndTask { task, attempt } => {
-                    self.end_task(state, task, *attempt, trace).await?
+                    let reason = ErrorBody::new(Code::Canceled, "canceled on request");
+                    self.end_task(state, task, *attempt, Ending::Canceled(reason))
+                        .await?
                 }
+                Effect::Wake { agent } => self.wake(event, agent, trace).await,
                 Effect::SignalCancel => self.signal_cancel(event.run, trace).await,
                 Effect::Reply { subject } => {
                     if let Some(result) = event.body.result() {
@@ -75,25 +87,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends an attempt as canceled in its journal, unless something else has ended it.
-    async fn end_task(
+    /// Ends an attempt in its journal, unless something else has ended it.
+    pub(crate) async fn end_task(
         &self,
         state: &State,
         task: &TaskId,
         attempt: u32,
-        trace: TraceParent,
+        ending: Ending,
     ) -> Result<(), TransitionError> {
         let Some(agent) = state.agent_of(task) else {
             return Ok(());
         };
-        let run = state.run;
+        let (run, trace) = (state.run, state.trace());
+        let (status, reason, body): (_, _, fn(Box<Answer>) -> Body) = match ending {
+            Ending::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
+            Ending::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
+        };
         let answer = Answer {
             task: task.clone(),
             agent: agent.clone(),
             model: String::new(),
-            status: AnswerStatus::Canceled,
+            status,
             text: None,
-            error: Some(ErrorBody::new(Code::Canceled, "canceled on request")),
+            error: Some(reason),
             usage: Usage::default(),
             elapsed_ms: 0,
             simulated: false,
@@ -108,7 +124,7 @@ impl Shared {
             instance: self.options.instance.clone(),
             at: Timestamp::now(),
             turn_ms: None,
-            body: Body::Canceled(Box::new(answer)),
+            body: body(Box::new(answer)),
         };
         let fence = subjects::journal_fence(run, task);
         let subject = subjects::journal(run, task, entry.body.leaf());
@@ -125,7 +141,7 @@ impl Shared {
                 Some(Err(_)) | None => None,
             };
             if known.is_some_and(|last| {
-                last.attempt > attempt || (last.attempt == attempt && last.body.answer().is_some())
+                last.attempt > attempt || (last.attempt == attempt && last.body.is_end())
             }) {
                 return Ok(());
             }
@@ -144,7 +160,30 @@ impl Shared {
         }
     }
 
-    async fn signal_cancel(&self, run: RunId, trace: TraceParent) {
+    /// Brings a message to whoever works on it now. Who misses it gets it with the next attempt.
+    async fn wake(&self, event: &Event, agent: &AgentName, trace: TraceParent) {
+        let EventBody::Message(message) = &event.body else {
+            return;
+        };
+        let message = PeerMessage {
+            n: event.n,
+            from: message.from.clone(),
+            text: message.text.clone(),
+        };
+        let sent = match Outgoing::json(subjects::peer(event.run, agent), &message, trace) {
+            Ok(message) => self
+                .bus
+                .send(message)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = sent {
+            tracing::warn!(error, run = %event.run, "a message was not sent");
+        }
+    }
+
+    pub(crate) async fn signal_cancel(&self, run: RunId, trace: TraceParent) {
         send_signal(&self.bus, run, trace).await;
         let bus = self.bus.clone();
         self.background.spawn(async move {

@@ -9,6 +9,7 @@ use swarm_bus::connection::RequestError;
 use swarm_bus::service::{Call, Endpoint, Options, Service};
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::endpoint::SERVICE;
+use swarm_protocol::journal::CallDecision;
 use swarm_protocol::{InstanceId, RunState, subjects};
 use tokio_util::task::TaskTracker;
 
@@ -18,14 +19,19 @@ use crate::index::Index;
 
 mod agents;
 mod ask;
-mod cancel;
+mod commands;
+mod decide;
 mod delete;
 mod explain;
+mod message;
 mod register;
 mod result;
+mod retry;
 mod runs;
 
-const ENDPOINTS: [Endpoint; 9] = [
+use commands::Command;
+
+const ENDPOINTS: [Endpoint; 15] = [
     Endpoint {
         name: "ask",
         subject: subjects::ASK,
@@ -49,6 +55,30 @@ const ENDPOINTS: [Endpoint; 9] = [
     Endpoint {
         name: "cancel",
         subject: subjects::CANCEL,
+    },
+    Endpoint {
+        name: "pause",
+        subject: subjects::PAUSE,
+    },
+    Endpoint {
+        name: "resume",
+        subject: subjects::RESUME,
+    },
+    Endpoint {
+        name: "retry",
+        subject: subjects::RETRY,
+    },
+    Endpoint {
+        name: "approve",
+        subject: subjects::APPROVE,
+    },
+    Endpoint {
+        name: "deny",
+        subject: subjects::DENY,
+    },
+    Endpoint {
+        name: "message",
+        subject: subjects::MESSAGE,
     },
     Endpoint {
         name: "delete",
@@ -121,7 +151,13 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "result" => result::answer(&shared, call).await,
         "runs" => runs::answer(&shared, call).await,
         "explain" => explain::answer(&shared, call).await,
-        "cancel" => cancel::answer(&shared, call).await,
+        "cancel" => commands::answer(&shared, Command::Cancel, call).await,
+        "pause" => commands::answer(&shared, Command::Pause, call).await,
+        "resume" => commands::answer(&shared, Command::Resume, call).await,
+        "retry" => retry::answer(&shared, call).await,
+        "approve" => decide::answer(&shared, CallDecision::Approved, call).await,
+        "deny" => decide::answer(&shared, CallDecision::Denied, call).await,
+        "message" => message::answer(&shared, call).await,
         "delete" => delete::answer(&shared, call).await,
         "agents" => agents::answer(&shared, call).await,
         "register" => register::answer(&shared, call).await,

@@ -1,6 +1,6 @@
 //! The index of runs, in memory: the summary of each, kept by one headers-only watch over all run logs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ struct Inner {
     by_state: HashMap<RunState, u64>,
     /// Runs whose last event has effects that nobody confirms.
     unconfirmed: HashSet<RunId>,
+    /// Open runs by their next deadline.
+    by_deadline: BTreeSet<(i64, RunId)>,
     /// Open runs whose log cannot be followed.
     aside: HashSet<RunId>,
     waiting: HashMap<RunId, Arc<Notify>>,
@@ -43,6 +45,7 @@ impl Inner {
         self.unconfirmed.remove(&run);
         self.aside.remove(&run);
         let summary = &known.stored.summary;
+        self.by_deadline.remove(&deadline_key(summary));
         self.by_time
             .remove(&(summary.submitted_at.as_millis(), run));
         if let Some(submission) = summary.seq {
@@ -75,6 +78,11 @@ impl Inner {
     }
 }
 
+fn deadline_key(summary: &Summary) -> (i64, RunId) {
+    let at = summary.deadline.map_or(i64::MAX, Timestamp::as_millis);
+    (at, summary.run)
+}
+
 /// A run in the index.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -82,6 +90,13 @@ pub(crate) struct Entry {
     pub(crate) stored: Arc<Stored>,
     /// Sequence of its last event.
     pub(crate) seq: u64,
+}
+
+impl Entry {
+    /// The run.
+    pub(crate) fn run(&self) -> RunId {
+        self.stored.summary.run
+    }
 }
 
 impl Index {
@@ -97,7 +112,14 @@ impl Index {
             return inner.remove(run);
         }
         let state = stored.summary.state;
+        let due = known.map(|known| deadline_key(&known.stored.summary));
         let before = known.map(|known| known.stored.summary.state);
+        if let Some(due) = due {
+            inner.by_deadline.remove(&due);
+        }
+        if stored.summary.deadline.is_some() {
+            inner.by_deadline.insert(deadline_key(&stored.summary));
+        }
         inner.count(before, Some(state));
         inner.aside.remove(&run);
         if stored.summary.unconfirmed {
@@ -209,6 +231,30 @@ impl Index {
         range
             .rev()
             .filter_map(|((_, run), ())| inner.runs.get(run).cloned())
+            .collect()
+    }
+
+    /// Open runs whose next deadline has passed, the oldest first, so many at most.
+    pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Entry> {
+        let inner = self.lock();
+        let passed = inner.by_deadline.range(..=(now.as_millis(), RunId::LAST));
+        let runs = passed.map(|(_, run)| run);
+        runs.filter(|run| !inner.aside.contains(run))
+            .filter_map(|run| inner.runs.get(run).cloned())
+            .take(most)
+            .collect()
+    }
+
+    /// Open runs of which this holds, so many at most.
+    pub(crate) fn open_where(&self, holds: impl Fn(&Entry) -> bool, most: usize) -> Vec<Entry> {
+        let inner = self.lock();
+        // What is open has a deadline.
+        let open = inner.by_deadline.iter().map(|(_, run)| run);
+        let open = open.filter(|run| !inner.aside.contains(run));
+        open.filter_map(|run| inner.runs.get(run))
+            .filter(|entry| holds(entry))
+            .take(most)
+            .cloned()
             .collect()
     }
 

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 mod admission;
 mod cards;
+mod deadlines;
 mod effects;
 mod endpoints;
 mod index;
@@ -65,6 +66,10 @@ pub struct Options {
     pub summarizer: AgentName,
     /// From submission to end, when the submission says nothing.
     pub total: Duration,
+    /// Longest wait of a task for a live instance of its agent, when the submission says nothing.
+    pub queue: Duration,
+    /// How often a task may be tried again after it failed.
+    pub retries: u32,
     /// What a run may use, where the submission says nothing.
     pub budget: Budget,
     /// Runs that may be open at once; further submissions wait in the inbox.
@@ -194,8 +199,16 @@ impl Coordinator {
         let sweeping = sweep::run(Arc::clone(&shared), shutdown.clone());
         let looking = store::watch(Arc::clone(&shared), shutdown.clone());
         let admitting = admission::keep(Arc::clone(&shared), shutdown.clone());
-        let (submissions, journals, (), (), (), ()) =
-            tokio::join!(submissions, journals, calls, sweeping, looking, admitting);
+        let deadlines = deadlines::keep(Arc::clone(&shared), shutdown.clone());
+        let (submissions, journals, (), (), (), (), ()) = tokio::join!(
+            submissions,
+            journals,
+            calls,
+            sweeping,
+            looking,
+            admitting,
+            deadlines
+        );
         let clean = submissions? && journals?;
         shared.bus.flush().await;
         Ok(clean)

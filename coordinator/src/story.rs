@@ -7,7 +7,7 @@ use swarm_protocol::endpoint::{Explanation, StoryLine, TimeSpent};
 use swarm_protocol::event::{Body, Effect, Event};
 use swarm_protocol::journal::{self, Entry, ModelTurn, ToolReturn, ToolStatus};
 use swarm_protocol::summary::{WaitKind, WaitingFor};
-use swarm_protocol::{AgentName, RunId, TaskId, Timestamp};
+use swarm_protocol::{AgentName, RunId, Span, TaskId, Timestamp};
 
 /// What the story is told from.
 pub(crate) struct Sources<'a> {
@@ -139,10 +139,65 @@ fn of_event(event: &Event) -> Vec<StoryLine> {
         }
         // The journals say it better.
         Body::StepCompleted(_) | Body::StepFailed(_) => Vec::new(),
+        Body::Retrying(retrying) => {
+            let (task, pause) = (&retrying.task, Span(retrying.due.since(at)));
+            let what = format!(
+                "{task} is tried again in {pause}: failure {}",
+                retrying.failures
+            );
+            vec![line(at, what, None)]
+        }
+        // The effects say it.
+        Body::Dispatched(_) => Vec::new(),
+        Body::ApprovalRequested(requested) => {
+            let approvals = requested.suspended.approvals.iter();
+            let asked = approvals.map(|approval| {
+                let (name, call) = (&approval.approval, &approval.call.name);
+                line(
+                    at,
+                    format!(
+                        "a person is asked about {call}, {name}: {}",
+                        approval.reason
+                    ),
+                    None,
+                )
+            });
+            asked.collect()
+        }
+        Body::Approved(decided) => {
+            let what = format!(
+                "{} approved{}",
+                decided.approval,
+                said(decided.reason.as_ref())
+            );
+            vec![line(at, what, None)]
+        }
+        Body::Denied(decided) => {
+            let what = format!(
+                "{} denied{}",
+                decided.approval,
+                said(decided.reason.as_ref())
+            );
+            vec![line(at, what, None)]
+        }
+        Body::Message(message) => vec![line(at, format!("message to {}", message.to), None)],
+        Body::Paused(paused) => {
+            vec![line(
+                at,
+                format!("paused{}", said(paused.reason.as_ref())),
+                None,
+            )]
+        }
+        Body::Unpaused(unpaused) => {
+            vec![line(
+                at,
+                format!("resumed{}", said(unpaused.reason.as_ref())),
+                None,
+            )]
+        }
         Body::Canceling(canceling) => {
-            let reason = canceling.reason.as_ref();
-            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-            vec![line(at, format!("cancel asked for{reason}"), None)]
+            let what = format!("cancel asked for{}", said(canceling.reason.as_ref()));
+            vec![line(at, what, None)]
         }
         Body::Deleted(deleted) => vec![line(
             at,
@@ -161,6 +216,10 @@ fn of_event(event: &Event) -> Vec<StoryLine> {
         lines.push(line(at, format!("asked {}", asked.join(", ")), None));
     }
     lines
+}
+
+fn said(reason: Option<&String>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
 fn asked(effect: &Effect) -> Option<String> {
@@ -188,9 +247,25 @@ fn of_entry(entry: &Entry, dispatched: &Dispatches) -> Vec<StoryLine> {
             let took = std::time::Duration::from_millis(result.elapsed_ms);
             vec![line(entry.at, came_of(task, result), Some(took))]
         }
+        journal::Body::MessageReceived(message) => {
+            let from = message
+                .from
+                .as_ref()
+                .map_or("a person", |from| from.as_str());
+            vec![line(
+                entry.at,
+                format!("{task} read the message of {from}"),
+                None,
+            )]
+        }
+        journal::Body::Suspended(suspended) => {
+            let took = std::time::Duration::from_millis(suspended.elapsed_ms);
+            vec![line(entry.at, format!("{task} suspended"), Some(took))]
+        }
         journal::Body::Completed(answer)
         | journal::Body::Failed(answer)
-        | journal::Body::Canceled(answer) => {
+        | journal::Body::Canceled(answer)
+        | journal::Body::TimedOut(answer) => {
             let mut lines = Vec::new();
             let worker = entry.delivery.is_some();
             if let Some(began) = worker.then(|| began(entry, answer.elapsed_ms)) {
@@ -239,15 +314,18 @@ fn stretches(
     end: Timestamp,
 ) -> Vec<Stretch> {
     let ended = |task: &TaskId, attempt: u32| {
-        entries.iter().any(|entry| {
-            entry.task == *task && entry.attempt == attempt && entry.body.answer().is_some()
-        })
+        entries
+            .iter()
+            .any(|entry| entry.task == *task && entry.attempt == attempt && entry.body.is_end())
     };
     let past = entries.iter().filter_map(|entry| {
-        let answer = entry.body.answer()?;
+        let elapsed_ms = match &entry.body {
+            journal::Body::Suspended(suspended) => suspended.elapsed_ms,
+            body => body.answer()?.elapsed_ms,
+        };
         entry
             .delivery
-            .map(|_worker| (began(entry, answer.elapsed_ms), entry.at))
+            .map(|_worker| (began(entry, elapsed_ms), entry.at))
     });
     let live = dispatched.iter().flat_map(|(attempt, tasks)| {
         tasks

@@ -35,6 +35,7 @@ impl Roster {
             summarizer: options.summarizer.clone(),
             total: options.total.min(longest_total),
             budget: options.budget,
+            retries: options.retries,
             longest_total,
         };
         Self {

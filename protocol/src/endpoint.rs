@@ -64,6 +64,21 @@ impl RunRequest {
     }
 }
 
+/// Reads a request that names a run.
+///
+/// # Errors
+/// `SW-RUN-REF`, `SW-JSON` or `SW-ENCODING`.
+pub fn read_about_run<T: serde::de::DeserializeOwned>(
+    payload: &[u8],
+    run: impl Fn(&T) -> &str,
+) -> Result<(RunRef, T), ErrorBody> {
+    let text = std::str::from_utf8(payload).map_err(|error| {
+        ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}"))
+    })?;
+    let request: T = read_json(text)?;
+    Ok((reference(run(&request))?, request))
+}
+
 fn reference(text: &str) -> Result<RunRef, ErrorBody> {
     text.parse().map_err(|error: crate::ids::InvalidRunRef| {
         ErrorBody::new(Code::RunRef, error.to_string()).field("run")
@@ -126,6 +141,31 @@ pub struct RunsReply {
     pub next: Option<String>,
 }
 
+/// `approve` and `deny`: a person's decision about a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DecideRequest {
+    /// Id, prefix, ticket's text or `seq:17`.
+    pub run: String,
+    /// What was asked, as the event `approval_requested` names it.
+    pub approval: String,
+    /// SHA-256 of the call that is meant, as the event has it.
+    pub call_sha256: String,
+    /// What the person says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// `message`: a text for an agent of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageRequest {
+    /// Id, prefix, ticket's text or `seq:17`.
+    pub run: String,
+    /// To which agent.
+    pub to: AgentName,
+    /// What it says.
+    pub text: String,
+}
+
 /// Reply of a command: the state of the run after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateReply {
@@ -170,6 +210,13 @@ pub struct TimeSpent {
     pub model_ms: u64,
     /// Time in tools, added up over its tasks.
     pub tool_ms: u64,
+}
+
+/// Reply of `retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryReply {
+    /// The new run.
+    pub run: RunId,
 }
 
 /// Reply of `delete`.

@@ -116,6 +116,22 @@ codes! {
     RunAmbiguous "SW-RUN-AMBIGUOUS" 409 lasting "Give more of the id.",
     /// The run has not ended yet.
     RunOpen "SW-RUN-OPEN" 409 retryable "Wait: `swarm runs watch <run>`, or `swarm.result` with a `wait`. Before a delete: `swarm runs cancel <run>`.",
+    /// Nobody ran the agent for as long as a task may wait.
+    Queue "SW-QUEUE" 503 lasting "Start the agent, `swarm agent <name>`, and `swarm runs retry <run>`; or raise runs.deadlines.queue, or `queue_timeout` of the submission.",
+    /// The run is in a state in which the command means nothing.
+    RunState "SW-RUN-STATE" 409 lasting "`swarm runs explain <run>` says what it does.",
+    /// The run asks a person, and whoever waits for it is none.
+    InputRequired "SW-INPUT-REQUIRED" 409 lasting "`swarm runs show <run>` says what it asks; `swarm runs approve <run>` or `swarm runs deny <run>` answers.",
+    /// Nothing of this name was asked in the run.
+    ApprovalUnknown "SW-APPROVAL-UNKNOWN" 404 lasting "`swarm runs show <run>` names what the run waits for.",
+    /// It was decided otherwise, for another call, or too late.
+    ApprovalUsed "SW-APPROVAL-USED" 409 lasting "`swarm runs explain <run>` says what was decided.",
+    /// Nobody in the run takes a message now.
+    MessageTo "SW-MESSAGE-TO" 409 lasting "Name an agent whose task has not ended: `swarm runs explain <run>`.",
+    /// The run has as many events, or as much text, as a run may have.
+    Limit "SW-LIMIT" 409 lasting "Submit what is left as a new run.",
+    /// No agent could do the task: each that took it ended without a word, time and again.
+    Poison "SW-POISON" 500 lasting "`swarm dead list` has it; find out in the log of the agents what it does to them, then `swarm dead requeue <id>`.",
     /// The run has ended otherwise than the command wants.
     RunEnded "SW-RUN-ENDED" 409 lasting "Nothing: `swarm runs show <run>` has its result.",
     /// The same id came with other content, or with that of a run that was deleted.
@@ -155,7 +171,7 @@ codes! {
     /// The model gave an empty answer.
     EmptyAnswer "SW-MODEL-EMPTY" 500 retryable "Submit again; if it stays so, take another model or another prompt.",
     /// The agent used all its turns on tools, and gave no answer when it was asked for one without them.
-    Iterations "SW-AGENT-ITERATIONS" 500 retryable "`swarm runs explain <run>` shows what it called. Raise `agents.<name>.max_iterations`, or take another model or prompt.",
+    Iterations "SW-AGENT-ITERATIONS" 500 lasting "`swarm runs explain <run>` shows what it called. Raise `agents.<name>.max_iterations`, or take another model or prompt.",
     /// The run has used what it may. The text is what there was until then.
     Budget "SW-BUDGET" 500 lasting "Submit with a larger `budget`, or raise `runs.budget`.",
     /// A message in a stream cannot be read. It is a dead letter.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, RunResult};
 use crate::definition::Definition;
-use crate::ids::{InstanceId, RunId, TaskId};
+use crate::ids::{AgentName, InstanceId, RunId, TaskId};
+use crate::journal::Suspended;
 use crate::submission::{Budget, Submission};
 use crate::summary::RunState;
 use crate::time::Timestamp;
@@ -69,6 +70,22 @@ pub enum Body {
     StepCompleted(Box<StepEnded>),
     /// A step ended without an answer.
     StepFailed(Box<StepEnded>),
+    /// An attempt failed, and another one follows at a time.
+    Retrying(Box<Retrying>),
+    /// Attempts whose time has come were dispatched.
+    Dispatched(Dispatched),
+    /// An attempt was suspended: a person has to decide about calls.
+    ApprovalRequested(Box<ApprovalRequested>),
+    /// A person had a call run.
+    Approved(Decided),
+    /// A person had a call taken as failed.
+    Denied(Decided),
+    /// A message to an agent of the run.
+    Message(Message),
+    /// No new attempt starts from now on.
+    Paused(Paused),
+    /// Attempts start again.
+    Unpaused(Unpaused),
     /// A cancel was asked for; open tasks are being ended.
     Canceling(Canceling),
     /// The run ended with an answer.
@@ -90,6 +107,14 @@ impl Body {
             Self::Rejected(_) => "rejected",
             Self::StepCompleted(_) => "step_completed",
             Self::StepFailed(_) => "step_failed",
+            Self::Retrying(_) => "retrying",
+            Self::Dispatched(_) => "dispatched",
+            Self::ApprovalRequested(_) => "approval_requested",
+            Self::Approved(_) => "approved",
+            Self::Denied(_) => "denied",
+            Self::Message(_) => "message",
+            Self::Paused(_) => "paused",
+            Self::Unpaused(_) => "unpaused",
             Self::Canceling(_) => "canceling",
             Self::Completed(_) => "completed",
             Self::Failed(_) => "failed",
@@ -128,12 +153,25 @@ pub struct Accepted {
     pub budget: Budget,
     /// What the run does.
     pub definition: Definition,
+    /// How often a task may be tried again after it failed.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub retries: u32,
+    /// The run that this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_of: Option<RunId>,
+    /// Answers that are taken over from that run: their tasks are not done again.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub taken_over: Vec<Answer>,
     /// Where the answer of the `ask` that submitted it goes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reply: Option<String>,
     /// The span of whoever submitted it, when that one had a trace: the run's spans are in the same one, beneath it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub traceparent: Option<TraceParent>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Data of `rejected`: a RESULT, and the hash that tells the submission from another.
@@ -160,6 +198,80 @@ pub struct StepEnded {
     pub attempt: u32,
     /// Its answer.
     pub answer: Answer,
+}
+
+/// Data of `retrying`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Retrying {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// How it failed.
+    pub answer: Answer,
+    /// How often the task has failed by now.
+    pub failures: u32,
+    /// When the next attempt is dispatched.
+    pub due: Timestamp,
+}
+
+/// Data of `dispatched`: the effects say which attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dispatched {
+    /// The tasks.
+    pub tasks: Vec<TaskId>,
+}
+
+/// Data of `approval_requested`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalRequested {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt that was suspended.
+    pub attempt: u32,
+    /// What it waits for, and what it used.
+    #[serde(flatten)]
+    pub suspended: Suspended,
+}
+
+/// Data of `approved` and `denied`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Decided {
+    /// What was decided about.
+    pub approval: String,
+    /// The task.
+    pub task: TaskId,
+    /// What the person said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// Data of `message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// To whom.
+    pub to: AgentName,
+    /// Who sent it; nothing when it was a person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<AgentName>,
+    /// What it says.
+    pub text: String,
+}
+
+/// Data of `paused`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Paused {
+    /// What the person who paused said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+/// Data of `unpaused`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unpaused {
+    /// What the person who resumed said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// Data of `canceling`.
@@ -201,6 +313,11 @@ pub enum Effect {
     },
     /// Tell running workers that the run is canceled.
     SignalCancel,
+    /// Tell workers of an agent about the message that the event is.
+    Wake {
+        /// The agent.
+        agent: AgentName,
+    },
     /// Answer the `ask` that submitted the run.
     Reply {
         /// Its inbox.

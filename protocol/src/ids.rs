@@ -150,6 +150,9 @@ pub fn hex(bytes: &[u8]) -> String {
 pub struct RunId(Uuid);
 
 impl RunId {
+    /// The last one of all, where they are in order.
+    pub const LAST: Self = Self(Uuid::max());
+
     /// The run of a UUID in its text form of 36 characters, upper case accepted.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -175,6 +178,15 @@ impl RunId {
         ))
     }
 
+    /// The run that does another one again.
+    #[must_use]
+    pub fn from_retry(old: Self) -> Self {
+        Self(Uuid::new_v5(
+            &namespace(),
+            format!("retry:{old}").as_bytes(),
+        ))
+    }
+
     /// A fresh run id, for a client that names its run before it submits it.
     #[must_use]
     pub fn random() -> Self {
@@ -191,6 +203,12 @@ impl RunId {
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string().chars().take(MIN_RUN_PREFIX).collect()
+    }
+}
+
+impl From<RunId> for Uuid {
+    fn from(run: RunId) -> Self {
+        run.0
     }
 }
 

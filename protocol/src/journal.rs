@@ -5,9 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::answer::{Answer, Usage};
-use crate::ids::{InstanceId, RunId, TaskId};
+use crate::ids::{AgentName, InstanceId, RunId, TaskId, hex};
 use crate::subjects::Leaf;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -50,41 +51,127 @@ pub enum Body {
     ModelTurn(ModelTurn),
     /// A finished tool call.
     ToolResult(ToolReturn),
+    /// A message to the task that its agent takes into account from now on.
+    MessageReceived(PeerMessage),
     /// The attempt ended with an answer.
     Completed(Box<Answer>),
     /// The attempt ended without one.
     Failed(Box<Answer>),
     /// The attempt was ended by a cancel.
     Canceled(Box<Answer>),
+    /// The attempt was ended by a deadline that a coordinator keeps.
+    TimedOut(Box<Answer>),
+    /// The attempt waits for something, and has given its slot back: another one goes on from here.
+    Suspended(Box<Suspended>),
 }
 
 impl Body {
     /// The names of all types on the wire.
-    pub const TYPES: [&'static str; 5] = [
+    pub const TYPES: [&'static str; 8] = [
         "model_turn",
         "tool_result",
+        "message_received",
         "completed",
         "failed",
         "canceled",
+        "timed_out",
+        "suspended",
     ];
 
     /// The leaf that it is written to.
     #[must_use]
     pub fn leaf(&self) -> Leaf {
         match self {
-            Self::ModelTurn(_) | Self::ToolResult(_) => Leaf::Log,
-            Self::Completed(_) | Self::Failed(_) | Self::Canceled(_) => Leaf::End,
+            Self::ModelTurn(_) | Self::ToolResult(_) | Self::MessageReceived(_) => Leaf::Log,
+            Self::Completed(_)
+            | Self::Failed(_)
+            | Self::Canceled(_)
+            | Self::TimedOut(_)
+            | Self::Suspended(_) => Leaf::End,
         }
     }
 
-    /// The answer that ends an attempt.
+    /// Whether it ends an attempt.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.leaf() == Leaf::End
+    }
+
+    /// The answer that an attempt ends with.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         match self {
-            Self::Completed(answer) | Self::Failed(answer) | Self::Canceled(answer) => Some(answer),
-            Self::ModelTurn(_) | Self::ToolResult(_) => None,
+            Self::Completed(answer)
+            | Self::Failed(answer)
+            | Self::Canceled(answer)
+            | Self::TimedOut(answer) => Some(answer),
+            Self::ModelTurn(_)
+            | Self::ToolResult(_)
+            | Self::MessageReceived(_)
+            | Self::Suspended(_) => None,
         }
     }
+}
+
+/// What a suspended attempt waits for, and what it used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Suspended {
+    /// The agent.
+    pub agent: AgentName,
+    /// The calls that a person has to decide about.
+    pub approvals: Vec<Approval>,
+    /// What the attempt used.
+    pub usage: Usage,
+    /// How long it was at work, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// A call that waits for a person's decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// Its name in the run: `<task>.<attempt>.<n>`. Another attempt asks under another name.
+    pub approval: String,
+    /// The call.
+    pub call: ToolCall,
+    /// SHA-256 of the call: who decides says which call that is about.
+    pub call_sha256: String,
+    /// Why somebody is asked.
+    pub reason: String,
+}
+
+impl Approval {
+    /// The `n`th call, from 1, that an attempt asks a person about.
+    #[must_use]
+    pub fn of(task: &TaskId, attempt: u32, n: usize, call: ToolCall, reason: String) -> Self {
+        Self {
+            approval: format!("{task}.{attempt}.{n}"),
+            call_sha256: call.sha256(),
+            call,
+            reason,
+        }
+    }
+}
+
+/// What a person decided about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallDecision {
+    /// It is run.
+    Approved,
+    /// It is taken as failed.
+    Denied,
+}
+
+/// A message to a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerMessage {
+    /// Number of the event that it is in the run's log.
+    pub n: u64,
+    /// Who sent it; nothing when it was a person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<AgentName>,
+    /// What it says.
+    pub text: String,
 }
 
 /// A finished turn of the model.
@@ -180,6 +267,15 @@ pub struct ToolCall {
     pub name: String,
     /// The arguments.
     pub input: Value,
+}
+
+impl ToolCall {
+    /// SHA-256 of tool and arguments, in hexadecimal: of the JSON `[name, input]`.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let document = serde_json::json!([self.name, self.input]);
+        hex(&Sha256::digest(document.to_string()))
+    }
 }
 
 /// A tool result in the Strands form.

@@ -9,6 +9,14 @@ pub const MAX_ENCODED: usize = 400 * 1024;
 pub const MAX_RUN_MESSAGE: i32 = 512 * 1024;
 /// Open tasks of one run.
 pub const MAX_TASKS: usize = 1000;
+/// Events of one run.
+pub const MAX_EVENTS: u64 = 10_000;
+/// Bytes of the texts of one run's log.
+pub const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one message to a run.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes of all messages to one run.
+pub const MAX_MESSAGES_BYTES: usize = 64 * 1024;
 /// Labels of one run.
 pub const MAX_LABELS: usize = 16;
 /// Bytes of a label's name and of its value.

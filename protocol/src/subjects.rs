@@ -46,6 +46,18 @@ pub fn service_stats() -> String {
 pub const EXPLAIN: &str = "swarm.explain";
 /// The endpoint that cancels a run.
 pub const CANCEL: &str = "swarm.cancel";
+/// The endpoint that lets no new attempt of a run start.
+pub const PAUSE: &str = "swarm.pause";
+/// The endpoint that lets attempts start again.
+pub const RESUME: &str = "swarm.resume";
+/// The endpoint that does a run again.
+pub const RETRY: &str = "swarm.retry";
+/// The endpoint that has a call run about which a person was asked.
+pub const APPROVE: &str = "swarm.approve";
+/// The endpoint that has such a call taken as failed.
+pub const DENY: &str = "swarm.deny";
+/// The endpoint that sends a message to an agent of a run.
+pub const MESSAGE: &str = "swarm.message";
 /// The endpoint that forgets a run.
 pub const DELETE: &str = "swarm.delete";
 /// The endpoint that lists agents.
@@ -207,6 +219,25 @@ pub fn run_of_cancel(subject: &str) -> Option<RunId> {
     RunId::parse(subject.strip_prefix("swarm.ctl.cancel.")?)
 }
 
+/// Messages to an agent's task of a run that are in the run's log.
+#[must_use]
+pub fn peer(run: RunId, agent: &AgentName) -> String {
+    format!("swarm.peer.{run}.{agent}")
+}
+
+/// Messages to an agent, whatever the run.
+#[must_use]
+pub fn peers_of(agent: &AgentName) -> String {
+    format!("swarm.peer.*.{agent}")
+}
+
+/// The run of a message's subject.
+#[must_use]
+pub fn run_of_peer(subject: &str) -> Option<RunId> {
+    let (run, _) = subject.strip_prefix("swarm.peer.")?.split_once('.')?;
+    RunId::parse(run)
+}
+
 /// Where a submission goes whose text is to come as the answer.
 #[must_use]
 pub fn ask(target: Option<&AgentName>) -> String {
@@ -257,6 +288,7 @@ mod tests {
         let task: TaskId = "research_agent-2".parse().unwrap();
         assert_eq!(run_of_log(&run_log(run)), Some(run));
         assert_eq!(run_of_cancel(&cancel(run)), Some(run));
+        assert_eq!(run_of_peer(&peer(run, &"a".parse().unwrap())), Some(run));
         assert_eq!(task_of_out(&out(run, &task)), Some(task.clone()));
         for leaf in [Leaf::Log, Leaf::Msg, Leaf::End] {
             assert_eq!(

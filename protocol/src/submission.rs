@@ -22,6 +22,12 @@ pub enum Aggregate {
     Summarize,
     /// The texts under their agents' names.
     Concat,
+    /// The most frequent text; of equally frequent ones the earliest.
+    Vote,
+    /// The first answer that comes; the others are canceled.
+    First,
+    /// A JSON object with the answer of each task, parsed where it is JSON.
+    Json,
 }
 
 /// What a run may use.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentName, RunId};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// The state of a run, in the words of A2A.
 #[derive(
@@ -42,6 +42,12 @@ impl RunState {
             self,
             Self::Completed | Self::Failed | Self::Canceled | Self::Rejected
         )
+    }
+
+    /// Whether new attempts of a run start in this state.
+    #[must_use]
+    pub fn starts_attempts(self) -> bool {
+        matches!(self, Self::Working | Self::InputRequired)
     }
 
     /// The state as it stands in messages.
@@ -141,6 +147,9 @@ pub struct Stored {
     pub live: Vec<AgentName>,
     /// When the event was decided.
     pub at: Timestamp,
+    /// How long a task may wait for its agent, when the submission says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub queue: Option<Span>,
     /// Whether the run was deleted: lists leave it out.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub deleted: bool,
@@ -201,6 +210,7 @@ mod tests {
             },
             live: vec!["research_agent".parse().unwrap()],
             at: Timestamp::from_millis(2),
+            queue: Some(Span::from_secs(9)),
             deleted: false,
         };
         let header = stored.to_header().unwrap();

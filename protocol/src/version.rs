@@ -184,15 +184,15 @@ mod tests {
     #[test]
     fn types_and_words_of_a_later_version_are_told_from_what_is_wrong() {
         assert_eq!(
-            outcome::<Event>(&with(event(), "type", json!("paused"))),
+            outcome::<Event>(&with(event(), "type", json!("step_skipped"))),
             "later"
         );
         assert_eq!(
-            outcome::<Event>(&with(event(), "effects", json!([{ "kind": "wake" }]))),
+            outcome::<Event>(&with(event(), "effects", json!([{ "kind": "nudge" }]))),
             "later"
         );
         assert_eq!(
-            outcome::<Entry>(&with(entry(), "type", json!("suspended"))),
+            outcome::<Entry>(&with(entry(), "type", json!("handoff"))),
             "later"
         );
         assert_eq!(

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
-use swarm_protocol::journal::Entry;
+use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{Answer, AnswerStatus, Code, RunResult, RunState, Timestamp, Usage};
 
@@ -92,7 +92,8 @@ impl Exporter {
 
     pub(crate) fn invoke_agent(&self, attempt: &EndedAttempt<'_>) {
         let EndedAttempt { trace, entry, .. } = *attempt;
-        let Some(answer) = entry.body.answer() else {
+        let suspended = suspended(entry);
+        let Some(answer) = entry.body.answer().or(suspended.as_ref()) else {
             return;
         };
         let span = trace.of_attempt(entry.run, &entry.task, entry.attempt);
@@ -129,6 +130,24 @@ impl Exporter {
             trouble: trouble(answer),
         });
     }
+}
+
+/// What an attempt came to that was suspended: what it used, and no answer yet.
+fn suspended(entry: &Entry) -> Option<Answer> {
+    let Body::Suspended(suspended) = &entry.body else {
+        return None;
+    };
+    Some(Answer {
+        task: entry.task.clone(),
+        agent: suspended.agent.clone(),
+        model: String::new(),
+        status: AnswerStatus::Completed,
+        text: None,
+        error: None,
+        usage: suspended.usage,
+        elapsed_ms: suspended.elapsed_ms,
+        simulated: false,
+    })
 }
 
 /// When the worker began. One that took the work over, and a coordinator that ends it, do not know when the first one did:

@@ -74,5 +74,7 @@ pub(crate) fn work() -> Work {
         context: None,
         budget: Budget::default(),
         deadline: Timestamp::from_millis(0),
+        decisions: std::collections::BTreeMap::new(),
+        messages: Vec::new(),
     }
 }

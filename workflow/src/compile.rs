@@ -20,6 +20,8 @@ pub struct Team {
     pub total: Duration,
     /// What a run may use, where the submission says nothing.
     pub budget: Budget,
+    /// How often a task may be tried again after it failed.
+    pub retries: u32,
     /// Longest such time: half the retention.
     pub longest_total: Duration,
 }

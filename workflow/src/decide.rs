@@ -2,18 +2,21 @@
 
 use swarm_protocol::definition::{Action, Step};
 use swarm_protocol::event::{
-    Accepted, Body, Canceling, Cause, Deleted, Effect, Event, Rejected, StepEnded,
+    Accepted, ApprovalRequested, Body, Canceling, Cause, Decided, Deleted, Dispatched, Effect,
+    Event, Message, Paused, Rejected, Retrying, StepEnded, Unpaused,
 };
-use swarm_protocol::limits::SUMMARY_TASK_CHARS;
+use swarm_protocol::journal::{CallDecision, Suspended};
+use swarm_protocol::limits::{MAX_EVENTS, MAX_LOG_BYTES, SUMMARY_TASK_CHARS};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState, Submission,
-    TaskId, Timestamp, Version,
+    AgentName, Aggregate, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, RunState,
+    Submission, TaskId, Timestamp, Version,
 };
 
 use crate::compile::{Team, compile, total_timeout};
-use crate::result;
-use crate::state::{Progress, State, fold};
+use crate::next::{Ending, Next, first, join, next, overdue};
+use crate::state::{Progress, State, Task, fold};
+use crate::{result, retry};
 
 /// Who decides, when and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,11 +64,57 @@ pub enum Input<'a> {
         /// How.
         answer: &'a Answer,
     },
+    /// An attempt's journal was ended: it waits for a person.
+    TaskSuspended {
+        /// The task.
+        task: &'a TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// For what.
+        suspended: &'a Suspended,
+    },
+    /// A person decided about a call.
+    Decide {
+        /// What they were asked.
+        approval: &'a str,
+        /// Which call they mean.
+        call_sha256: &'a str,
+        /// What they decided.
+        decision: CallDecision,
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// A person sent a message to an agent of the run.
+    Message {
+        /// To whom.
+        to: &'a AgentName,
+        /// What it says.
+        text: &'a str,
+    },
+    /// A person brought a task back that had failed.
+    Again {
+        /// The task.
+        task: &'a TaskId,
+    },
     /// Somebody asked for a cancel.
     Cancel {
         /// What they said.
         reason: Option<String>,
     },
+    /// Somebody asked that no new attempt starts.
+    Pause {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// Somebody asked that attempts start again.
+    Resume {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// A deadline may have passed.
+    Due,
+    /// Somebody asked to do another run again, which has ended, as this one.
+    Repeat(&'a State),
     /// Somebody asked to forget it.
     Delete,
 }
@@ -84,7 +133,8 @@ pub enum Decision {
 pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Decision {
     let event = match (state, input) {
         (None, Input::Submit(submit, team)) => Some(begin(submit, team, context)),
-        (None, _) | (Some(_), Input::Submit(..)) => None,
+        (None, Input::Repeat(old)) => repeat(old, context),
+        (None, _) | (Some(_), Input::Submit(..) | Input::Repeat(_)) => None,
         (Some(state), Input::Delete) => delete(state, context),
         (Some(state), _) if state.phase.is_terminal() => None,
         (
@@ -95,9 +145,59 @@ pub fn decide(state: Option<&State>, input: Input<'_>, context: Context) -> Deci
                 answer,
             },
         ) => task_ended(state, task, attempt, answer, context),
+        (
+            Some(state),
+            Input::TaskSuspended {
+                task,
+                attempt,
+                suspended,
+            },
+        ) => task_suspended(state, task, attempt, suspended, context),
+        (
+            Some(state),
+            Input::Decide {
+                approval,
+                call_sha256,
+                decision,
+                reason,
+            },
+        ) => decide_call(state, approval, call_sha256, decision, reason, context),
+        (Some(state), Input::Message { to, text }) => message(state, to, text, context),
+        (Some(state), Input::Again { task }) => again(state, task, context),
         (Some(state), Input::Cancel { reason }) => cancel(state, reason, context),
+        (Some(state), Input::Pause { reason }) => pause(state, reason, context),
+        (Some(state), Input::Resume { reason }) => resume(state, reason, context),
+        (Some(state), Input::Due) => due(state, context),
     };
+    let event = event.map(|event| within_limits(state, event));
     event.map_or(Decision::Ignore, |event| Decision::Append(Box::new(event)))
+}
+
+/// The last event that a run may have is its end.
+fn within_limits(state: Option<&State>, event: Event) -> Event {
+    let Some(state) = state.filter(|state| !state.phase.is_terminal()) else {
+        return event;
+    };
+    let is_last = event.n >= MAX_EVENTS || state.bytes >= MAX_LOG_BYTES;
+    if event.body.result().is_some() || !is_last {
+        return event;
+    }
+    let message = format!(
+        "the run has {MAX_EVENTS} events or {} MiB of texts, and takes no more",
+        MAX_LOG_BYTES / 1024 / 1024
+    );
+    let mut after = state.clone();
+    after.n = event.n;
+    let ending = Ending::failed(ErrorBody::new(Code::Limit, message), None);
+    let context = Context {
+        run: event.run,
+        at: event.at,
+        by: event.by,
+        cause: event.cause,
+    };
+    let mut ended = end(&after, ending, context);
+    ended.effects.extend(end_live(state));
+    ended
 }
 
 fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
@@ -113,7 +213,7 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         .steps
         .iter()
         .filter(|step| is_ready_at_once(step))
-        .map(|step| dispatch(&step.id))
+        .map(|step| dispatch(&step.id, 1))
         .collect();
     let deadline = submit
         .submitted_at
@@ -126,6 +226,9 @@ fn begin(submit: &Submit, team: &Team, context: Context) -> Event {
         submitted_at: submit.submitted_at,
         deadline,
         definition,
+        retries: team.retries,
+        retry_of: None,
+        taken_over: Vec::new(),
         reply: submit.reply.clone(),
         traceparent: submit.traceparent,
     };
@@ -159,10 +262,19 @@ fn task_ended(
     if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
         return None;
     }
+    let known = state.task(task)?;
+    if let Some(retrying) = retry(state, known, attempt, answer, context.at) {
+        let body = Body::Retrying(Box::new(retrying));
+        return Some(event(state.n + 1, context, body, Vec::new()));
+    }
     let ended = StepEnded {
         task: task.clone(),
         attempt,
-        answer: answer.clone(),
+        answer: Answer {
+            usage: known.used.plus(answer.usage),
+            elapsed_ms: known.worked_ms + answer.elapsed_ms,
+            ..answer.clone()
+        },
     };
     let body = if answer.status == AnswerStatus::Completed {
         Body::StepCompleted(Box::new(ended))
@@ -171,46 +283,277 @@ fn task_ended(
     };
     let step_event = event(state.n + 1, context.clone(), body, Vec::new());
     let after = fold(Some(state.clone()), &step_event).ok()?;
-    match next(&after) {
-        Next::Wait => Some(step_event),
-        Next::Dispatch(task) => Some(Event {
-            effects: vec![dispatch(&task)],
+    match next(&after, context.at) {
+        Next::Wait => Some(Event {
+            effects: after_first(&after, answer),
             ..step_event
         }),
-        Next::End(status, text, reason) => Some(end(&after, status, text, reason, context)),
+        // It waits until the run is resumed.
+        Next::Dispatch(_) if after.phase == RunState::Paused => Some(step_event),
+        Next::Dispatch(task) => Some(Event {
+            effects: vec![dispatch(&task, 1)],
+            ..step_event
+        }),
+        Next::End(ending) => Some(end(&after, ending, context)),
     }
+}
+
+/// A live attempt waits for a person.
+fn task_suspended(
+    state: &State,
+    task: &TaskId,
+    attempt: u32,
+    suspended: &Suspended,
+    context: Context,
+) -> Option<Event> {
+    if !matches!(state.progress(task), Some(Progress::Live { attempt: live }) if *live == attempt) {
+        return None;
+    }
+    let body = Body::ApprovalRequested(Box::new(ApprovalRequested {
+        task: task.clone(),
+        attempt,
+        suspended: suspended.clone(),
+    }));
+    let requested = event(state.n + 1, context.clone(), body, Vec::new());
+    let after = fold(Some(state.clone()), &requested).ok()?;
+    // A cancel, or the first answer, has ended its run otherwise.
+    match next(&after, context.at) {
+        Next::End(ending) => Some(end(&after, ending, context)),
+        Next::Wait | Next::Dispatch(_) => Some(requested),
+    }
+}
+
+/// A person decided about a call; when all is decided that its task waits for, it goes on.
+fn decide_call(
+    state: &State,
+    approval: &str,
+    call_sha256: &str,
+    decision: CallDecision,
+    reason: Option<String>,
+    context: Context,
+) -> Option<Event> {
+    let mut undecided = state.undecided();
+    let (task, _) = undecided.find(|(_, asked)| {
+        asked.approval.approval == approval && asked.approval.call_sha256 == call_sha256
+    })?;
+    if state.phase == RunState::Canceling {
+        return None;
+    }
+    let decided = Decided {
+        approval: approval.to_owned(),
+        task: task.id.clone(),
+        reason,
+    };
+    let body = match decision {
+        CallDecision::Approved => Body::Approved(decided),
+        CallDecision::Denied => Body::Denied(decided),
+    };
+    let event = event(state.n + 1, context, body, Vec::new());
+    let after = fold(Some(state.clone()), &event).ok()?;
+    let effects = if after.phase.starts_attempts() {
+        dispatch_decided(&after)
+    } else {
+        Vec::new()
+    };
+    Some(Event { effects, ..event })
+}
+
+fn dispatch_decided(state: &State) -> Vec<Effect> {
+    let decided = state.decided();
+    decided
+        .map(|(task, attempt)| dispatch(task, attempt))
+        .collect()
+}
+
+fn message(state: &State, to: &AgentName, text: &str, context: Context) -> Option<Event> {
+    if !state.takes_messages(to) {
+        return None;
+    }
+    let body = Body::Message(Message {
+        to: to.clone(),
+        from: None,
+        text: text.to_owned(),
+    });
+    let wake = Effect::Wake { agent: to.clone() };
+    Some(event(state.n + 1, context, body, vec![wake]))
+}
+
+/// A task that had failed is tried once more, as long as nothing was made of its failure.
+fn again(state: &State, task: &TaskId, context: Context) -> Option<Event> {
+    let known = state.task(task)?;
+    let failed =
+        matches!(&known.progress, Progress::Ended(answer) if answer.status == AnswerStatus::Failed);
+    let in_time = context.at < state.accepted()?.deadline;
+    let is_open = state.phase.starts_attempts()
+        && join(state).is_some_and(|join| {
+            let waits = matches!(state.progress(&join.step.id), Some(Progress::Waiting));
+            waits && join.needs.contains(task)
+        });
+    if !failed || !is_open || !in_time || is_won(state) {
+        return None;
+    }
+    let effects = vec![dispatch(task, known.next_attempt()?)];
+    let body = Body::Dispatched(Dispatched {
+        tasks: vec![task.clone()],
+    });
+    Some(event(state.n + 1, context, body, effects))
+}
+
+/// The next attempt after one that failed, when there is to be one.
+fn retry(
+    state: &State,
+    task: &Task,
+    attempt: u32,
+    answer: &Answer,
+    at: Timestamp,
+) -> Option<Retrying> {
+    let accepted = state.accepted()?;
+    let error = answer.error.as_ref()?;
+    let failures = task.failures + 1;
+    let goes_on = state.phase.starts_attempts() || state.phase == RunState::Paused;
+    let may = answer.status == AnswerStatus::Failed && error.retryable && goes_on;
+    let due = at.after(retry::pause(state.run, &task.id, failures));
+    let in_time = due < accepted.deadline;
+    let is_wanted = !is_won(state);
+    (may && failures <= accepted.retries && in_time && is_wanted).then(|| Retrying {
+        task: task.id.clone(),
+        attempt,
+        answer: answer.clone(),
+        failures,
+        due,
+    })
+}
+
+/// Whether the first answer was all that is wanted, and has come.
+fn is_won(state: &State) -> bool {
+    let takes_first = join(state).is_some_and(|join| join.mode == Aggregate::First);
+    takes_first && first(state).is_some()
+}
+
+/// When the first answer is all that is wanted, the others are canceled.
+fn after_first(state: &State, answer: &Answer) -> Vec<Effect> {
+    let is_first = first(state) == Some(&answer.task) && is_won(state);
+    if is_first {
+        end_live(state)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Has all live tasks ended, and their workers told.
+fn end_live(state: &State) -> Vec<Effect> {
+    let live = state.live().map(|(task, attempt)| Effect::EndTask {
+        task: task.clone(),
+        attempt,
+    });
+    live.chain([Effect::SignalCancel]).collect()
 }
 
 fn cancel(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
     if state.phase == RunState::Canceling {
         return None;
     }
-    let mut effects: Vec<Effect> = state
-        .live()
-        .map(|(task, attempt)| Effect::EndTask {
-            task: task.clone(),
-            attempt,
-        })
-        .collect();
-    if effects.is_empty() {
+    if state.live().next().is_none() {
         let mut after = state.clone();
         after.cancel_reason = reason;
         after.n += 1;
-        return Some(end(
-            &after,
-            RunState::Canceled,
-            None,
-            canceled_reason(&after),
-            context,
-        ));
+        let ending = Ending::canceled(&after);
+        return Some(end(&after, ending, context));
     }
-    effects.push(Effect::SignalCancel);
-    Some(event(
-        state.n + 1,
-        context,
-        Body::Canceling(Canceling { reason }),
-        effects,
-    ))
+    let body = Body::Canceling(Canceling { reason });
+    Some(event(state.n + 1, context, body, end_live(state)))
+}
+
+fn pause(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
+    let body = Body::Paused(Paused { reason });
+    state
+        .phase
+        .starts_attempts()
+        .then(|| event(state.n + 1, context, body, Vec::new()))
+}
+
+fn resume(state: &State, reason: Option<String>, context: Context) -> Option<Event> {
+    if state.phase != RunState::Paused {
+        return None;
+    }
+    let mut effects = due_attempts(state, context.at);
+    effects.extend(dispatch_decided(state));
+    if let Next::Dispatch(task) = next(state, context.at) {
+        effects.push(dispatch(&task, 1));
+    }
+    let body = Body::Unpaused(Unpaused { reason });
+    Some(event(state.n + 1, context, body, effects))
+}
+
+/// What is to be done because of the time. The attempts that are live at the end of the run's time are ended in their
+/// journals: nothing is decided before that.
+fn due(state: &State, context: Context) -> Option<Event> {
+    if let Some(reason) = overdue(state, context.at) {
+        let mut after = state.clone();
+        after.n += 1;
+        let ending = Ending::failed(reason, None);
+        let nobody_works = state.live().next().is_none();
+        return nobody_works.then(|| end(&after, ending, context));
+    }
+    let effects = due_attempts(state, context.at);
+    if effects.is_empty() || !state.phase.starts_attempts() {
+        return None;
+    }
+    let tasks = effects.iter().filter_map(|effect| match effect {
+        Effect::Dispatch { task, .. } => Some(task.clone()),
+        _ => None,
+    });
+    let body = Body::Dispatched(Dispatched {
+        tasks: tasks.collect(),
+    });
+    Some(event(state.n + 1, context, body, effects))
+}
+
+fn due_attempts(state: &State, at: Timestamp) -> Vec<Effect> {
+    let due = state.retrying().filter(|(_, _, due)| *due <= at);
+    due.map(|(task, attempt, _)| dispatch(task, attempt))
+        .collect()
+}
+
+/// The same again as a new run: what has completed is taken over, the rest is done.
+fn repeat(old: &State, context: Context) -> Option<Event> {
+    if !matches!(old.phase, RunState::Failed | RunState::Canceled) {
+        return None;
+    }
+    let accepted = old.accepted()?;
+    let steps = &accepted.definition.steps;
+    let answer_of = |step: &Step| {
+        // The end of the task that ended last is the end of the run, and stands in its result alone.
+        let in_result = || {
+            let answers = &old.result.as_ref()?.answers;
+            answers.iter().find(|answer| answer.task == step.id)
+        };
+        old.answer(&step.id).or_else(in_result)
+    };
+    let completed = |step: &&Step| {
+        answer_of(step).is_some_and(|answer| answer.status == AnswerStatus::Completed)
+    };
+    let agents = || steps.iter().filter(|step| is_ready_at_once(step));
+    let all_are_done = agents().all(|step| completed(&step));
+    // Something has to be done for the run to go on.
+    let taken_over: Vec<Answer> = if all_are_done {
+        Vec::new()
+    } else {
+        let done = agents().filter(completed);
+        done.filter_map(|step| answer_of(step).cloned()).collect()
+    };
+    let left = agents().filter(|step| all_are_done || !completed(step));
+    let effects = left.map(|step| dispatch(&step.id, 1)).collect();
+    let total = accepted.deadline.since(accepted.submitted_at);
+    let again = Accepted {
+        submitted_at: context.at,
+        deadline: context.at.after(total),
+        retry_of: Some(old.run),
+        taken_over,
+        reply: None,
+        ..accepted.clone()
+    };
+    Some(event(1, context, Body::Accepted(Box::new(again)), effects))
 }
 
 fn delete(state: &State, context: Context) -> Option<Event> {
@@ -230,144 +573,8 @@ fn delete(state: &State, context: Context) -> Option<Event> {
     ))
 }
 
-/// What follows when a task has ended.
-enum Next {
-    /// Others are at work.
-    Wait,
-    /// The aggregate step's task is to be done.
-    Dispatch(TaskId),
-    /// The run is over: state, text when not the answers under their names, reason when not completed.
-    End(RunState, Option<String>, Option<ErrorBody>),
-}
-
-fn next(state: &State) -> Next {
-    if state.live().next().is_some() {
-        return Next::Wait;
-    }
-    if state.phase == RunState::Canceling {
-        return Next::End(RunState::Canceled, None, canceled_reason(state));
-    }
-    let aggregate = state.steps().iter().find_map(|step| match &step.action {
-        Action::Aggregate {
-            mode,
-            needs,
-            min_answers,
-            ..
-        } => Some((step, *mode, needs, *min_answers)),
-        Action::Agent { .. } => None,
-    });
-    match aggregate {
-        None => after_single(state),
-        Some((step, mode, needs, min_answers)) => {
-            after_join(state, &step.id, mode, needs, min_answers)
-        }
-    }
-}
-
-fn after_single(state: &State) -> Next {
-    let answer = state
-        .steps()
-        .first()
-        .and_then(|step| state.answer(&step.id));
-    let Some(answer) = answer else {
-        return Next::End(
-            RunState::Failed,
-            None,
-            Some(ErrorBody::new(Code::Internal, "the run has no step")),
-        );
-    };
-    match end_by(answer) {
-        // A single agent's partial text is what there is of a result.
-        Next::End(state, None, reason) => Next::End(state, answer.text.clone(), reason),
-        next => next,
-    }
-}
-
-fn after_join(
-    state: &State,
-    id: &TaskId,
-    mode: Aggregate,
-    needs: &[TaskId],
-    min_answers: u32,
-) -> Next {
-    if let Some(answer) = state.answer(id) {
-        return end_by(answer);
-    }
-    let completed = needs
-        .iter()
-        .filter_map(|task| state.answer(task))
-        .filter(|a| a.status == AnswerStatus::Completed);
-    let completed = u32::try_from(completed.count()).unwrap_or(u32::MAX);
-    if completed < min_answers {
-        return Next::End(
-            RunState::Failed,
-            None,
-            Some(too_few(state, needs, completed, min_answers)),
-        );
-    }
-    match mode {
-        Aggregate::Concat => Next::End(RunState::Completed, None, None),
-        Aggregate::Summarize => Next::Dispatch(id.clone()),
-    }
-}
-
-/// The run ends as the task did that gives its answer.
-fn end_by(answer: &Answer) -> Next {
-    match (&answer.status, &answer.text) {
-        (AnswerStatus::Completed, Some(text)) => {
-            Next::End(RunState::Completed, Some(text.clone()), None)
-        }
-        _ => {
-            let reason = answer.error.clone();
-            let unnamed = || {
-                ErrorBody::new(
-                    Code::Internal,
-                    format!("{} ended without an answer", answer.task),
-                )
-            };
-            Next::End(RunState::Failed, None, Some(reason.unwrap_or_else(unnamed)))
-        }
-    }
-}
-
-fn too_few(state: &State, needs: &[TaskId], completed: u32, min_answers: u32) -> ErrorBody {
-    let failures = needs
-        .iter()
-        .filter_map(|task| state.answer(task))
-        .filter_map(|answer| {
-            answer
-                .error
-                .as_ref()
-                .map(|error| format!("{}: {}", answer.task, error.message))
-        });
-    let failures = failures.collect::<Vec<_>>().join("; ");
-    let message = format!(
-        "{completed} of {} agents answered, {min_answers} needed; {failures}",
-        needs.len()
-    );
-    ErrorBody::new(Code::TooFewAnswers, message)
-}
-
-fn canceled_reason(state: &State) -> Option<ErrorBody> {
-    let said = state
-        .cancel_reason
-        .as_ref()
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
-    Some(ErrorBody::new(
-        Code::Canceled,
-        format!("canceled on request{said}"),
-    ))
-}
-
-fn end(
-    state: &State,
-    status: RunState,
-    text: Option<String>,
-    reason: Option<ErrorBody>,
-    context: Context,
-) -> Event {
-    let result = Box::new(result::of_run(state, status, text, reason, context.at));
+fn end(state: &State, ending: Ending, context: Context) -> Event {
+    let result = Box::new(result::of_run(state, ending, context.at));
     let body = match result.status {
         RunState::Completed => Body::Completed(result),
         RunState::Canceled => Body::Canceled(result),
@@ -388,10 +595,10 @@ fn reply_effect(reply: Option<&String>) -> Vec<Effect> {
         .collect()
 }
 
-fn dispatch(task: &TaskId) -> Effect {
+fn dispatch(task: &TaskId, attempt: u32) -> Effect {
     Effect::Dispatch {
         task: task.clone(),
-        attempt: 1,
+        attempt,
     }
 }
 

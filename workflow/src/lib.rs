@@ -3,11 +3,14 @@
 //! This crate owns the rules of runs. It must not know about NATS, clocks, models or files: time, ids and the team come in
 //! as arguments, events and work go out as values.
 //!
-//! Reading order: [`mod@compile`], [`state`], [`mod@decide`], [`result`], [`work`].
+//! Reading order: [`mod@compile`], [`state`], [`mod@decide`] with `next`, [`aggregate`] and [`retry`], [`result`], [`work`].
 
+pub mod aggregate;
 pub mod compile;
 pub mod decide;
+mod next;
 pub mod result;
+pub mod retry;
 pub mod state;
 pub mod work;
 

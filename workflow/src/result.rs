@@ -5,11 +5,12 @@ use std::time::Duration;
 use swarm_protocol::definition::Action;
 use swarm_protocol::limits::{MAX_ENCODED, encoded_len};
 use swarm_protocol::{
-    Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, Timestamp, Usage,
-    Version,
+    Aggregate, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId,
+    Timestamp, Usage, Version,
 };
 
-use crate::state::State;
+use crate::next::Ending;
+use crate::state::{Progress, State};
 
 /// Characters that are left of a text when all together are too large.
 const CUT_CHARS: usize = 200;
@@ -34,45 +35,68 @@ pub fn rejected(run: RunId, reason: ErrorBody, elapsed: Duration) -> RunResult {
 }
 
 /// The result of a run whose tasks have all ended. Without a `text` it is the answers under their names.
-#[must_use]
-pub fn of_run(
-    state: &State,
-    status: RunState,
-    text: Option<String>,
-    reason: Option<ErrorBody>,
-    at: Timestamp,
-) -> RunResult {
-    let ended: Vec<&Answer> = state
-        .steps()
-        .iter()
-        .filter_map(|step| state.answer(&step.id))
-        .collect();
+pub(crate) fn of_run(state: &State, ending: Ending, at: Timestamp) -> RunResult {
+    let Ending {
+        status,
+        text,
+        data,
+        reason,
+    } = ending;
     let answers: Vec<Answer> = state
         .steps()
         .iter()
         .filter(|step| matches!(step.action, Action::Agent { .. }))
-        .filter_map(|step| state.answer(&step.id).cloned())
+        .filter_map(|step| answer_of(state, &step.id, reason.as_ref()))
         .collect();
     let text = text.unwrap_or_else(|| concat(&answers));
+    let ended = state.steps().iter();
+    let ended = ended.filter_map(|step| state.answer(&step.id));
     let submitted_at = state
         .accepted()
         .map_or(at, |accepted| accepted.submitted_at);
     fitted(RunResult {
         v: Version,
         run: state.run,
-        status,
+        status: status.unwrap_or(RunState::Failed),
         text,
-        data: None,
+        data,
         reason,
         aggregate: aggregate(state),
-        usage: ended
-            .iter()
-            .fold(Usage::default(), |sum, answer| sum.plus(answer.usage)),
-        simulated: ended.iter().any(|answer| answer.simulated),
+        usage: state.used(),
+        simulated: ended.clone().any(|answer| answer.simulated),
         answers,
         elapsed_ms: millis(at.since(submitted_at)),
         refs: Vec::new(),
     })
+}
+
+/// The answer of a task. Of one that was to be tried again, and is not any more, it is its failure; of one that was at
+/// work, or waited for a person, it is that the run has ended.
+fn answer_of(state: &State, task: &TaskId, reason: Option<&ErrorBody>) -> Option<Answer> {
+    let task = state.task(task)?;
+    match &task.progress {
+        Progress::Ended(answer) => Some((**answer).clone()),
+        Progress::Retrying { answer, .. } => Some(Answer {
+            usage: task.used,
+            elapsed_ms: task.worked_ms,
+            ..(**answer).clone()
+        }),
+        Progress::Waiting => None,
+        Progress::Live { .. } | Progress::Suspended { .. } => {
+            let ended = || ErrorBody::new(Code::Canceled, "the run had its answer");
+            Some(Answer {
+                task: task.id.clone(),
+                agent: state.agent_of(&task.id)?.clone(),
+                model: String::new(),
+                status: AnswerStatus::Canceled,
+                text: None,
+                error: Some(reason.cloned().unwrap_or_else(ended)),
+                usage: task.used,
+                elapsed_ms: task.worked_ms,
+                simulated: false,
+            })
+        }
+    }
 }
 
 /// The completed answers, each under its task's name; a single one stands alone.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_protocol::event::Cause;
+use swarm_protocol::journal::{Approval, Suspended, ToolCall};
 use swarm_protocol::submission::Budget;
 use swarm_protocol::{
     AgentName, Answer, AnswerStatus, Code, ErrorBody, InstanceId, RunId, Submission, TaskId,
@@ -29,6 +30,7 @@ pub(crate) fn team() -> Team {
         summarizer: known[3].clone(),
         known: known.into_iter().collect::<BTreeSet<_>>(),
         total: Duration::from_secs(3600),
+        retries: 3,
         budget: Budget {
             model_calls: Some(50),
             tool_calls: Some(100),
@@ -88,5 +90,25 @@ pub(crate) fn answer(task: &TaskId, agent: &AgentName, status: AnswerStatus) -> 
         },
         elapsed_ms: 5,
         simulated: false,
+    }
+}
+
+pub(crate) fn suspended(task: &TaskId, agent: &AgentName, attempt: u32, calls: usize) -> Suspended {
+    let approval = |n: usize| {
+        let call = ToolCall {
+            tool_use_id: format!("call-{n}"),
+            name: "send".into(),
+            input: serde_json::json!({ "n": n }),
+        };
+        Approval::of(task, attempt, n, call, "it may have run".into())
+    };
+    Suspended {
+        agent: agent.clone(),
+        approvals: (1..=calls).map(approval).collect(),
+        usage: Usage {
+            model_calls: 1,
+            ..Usage::default()
+        },
+        elapsed_ms: 5,
     }
 }

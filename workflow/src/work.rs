@@ -27,16 +27,24 @@ pub fn work_for(state: &State, task: &TaskId, attempt: u32) -> Option<Work> {
             (agent.clone()?, summary_input(question, &answers))
         }
     };
+    let known = state.task(task)?;
+    let decisions = known.decisions_for(attempt);
+    let messages = state.messages.iter();
+    let messages = messages.filter(|(to, _)| *to == agent);
     Some(Work {
         v: Version,
         run: state.run,
         task: task.clone(),
         attempt,
-        agent,
+        agent: agent.clone(),
         input,
         context: accepted.submission.context.clone(),
         budget: budget_for(state, accepted, step),
         deadline: accepted.deadline,
+        decisions: decisions
+            .map(|(call, decision)| (call.to_owned(), decision))
+            .collect(),
+        messages: messages.map(|(_, message)| message.clone()).collect(),
     })
 }
 
@@ -52,7 +60,7 @@ fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
         .budget
         .or(accepted.submission.budget.unwrap_or_default());
     let tasks: Vec<&Step> = accepted.definition.steps.iter().filter(asks).collect();
-    match &step.action {
+    let share = match &step.action {
         Action::Aggregate { needs, .. } => {
             let answers = needs.iter().filter_map(|task| state.answer(task));
             let used = answers.fold(Usage::default(), |sum, answer| sum.plus(answer.usage));
@@ -63,7 +71,10 @@ fn budget_for(state: &State, accepted: &Accepted, step: &Step) -> Budget {
             let index = index.unwrap_or_default() as u64;
             budget.share(index, tasks.len() as u64)
         }
-    }
+    };
+    // Attempts that failed have used their part.
+    let used = state.task(&step.id).map(|task| task.used);
+    share.without(used.unwrap_or_default())
 }
 
 /// What the summarizer gets: the task, and each answer under its task's name.

@@ -19,6 +19,8 @@ fn work(context: Option<&str>, budget: Budget) -> Work {
         context: context.map(str::to_owned),
         budget,
         deadline: Timestamp::from_millis(0),
+        decisions: std::collections::BTreeMap::new(),
+        messages: Vec::new(),
     }
 }
 

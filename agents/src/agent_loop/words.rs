@@ -1,6 +1,6 @@
 //! What the loop says to a model beside prompt, task and results.
 
-use swarm_protocol::journal::{ModelTurn, ToolContent, ToolResult, TurnProblem};
+use swarm_protocol::journal::{ModelTurn, PeerMessage, ToolContent, ToolResult, TurnProblem};
 
 use super::structured;
 
@@ -27,6 +27,13 @@ impl Closing {
             Self::Unreadable => "its tool calls could not be read",
         }
     }
+}
+
+/// A message of somebody else, as the chat shows it.
+pub(super) fn message(message: &PeerMessage) -> String {
+    let from = message.from.as_ref();
+    let from = from.map_or("the person who gave the task", |agent| agent.as_str());
+    format!("A message from {from}:\n\n{}", message.text.trim())
 }
 
 /// The demand for an answer without tools.

@@ -2,18 +2,20 @@
 
 mod ask;
 mod call;
+mod poison;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_bus::Delivery;
 use swarm_bus::delivery::DeadContext;
 use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
+use swarm_bus::{Delivery, Kind};
 use swarm_model::{ChatError, ModelFacts, ToolOffer};
 use swarm_protocol::card::Running;
 use swarm_protocol::error::chain;
-use swarm_protocol::journal::{Body, Entry};
+use swarm_protocol::event::{Body as EventBody, Event};
+use swarm_protocol::journal::{Approval, Body, Entry, PeerMessage, Suspended};
 use swarm_protocol::limits::{MAX_ENCODED, MAX_INLINE, encoded_len};
 use swarm_protocol::metrics as names;
 use swarm_protocol::version::{self, Unread};
@@ -24,6 +26,7 @@ use tracing::Instrument as _;
 
 use super::Shared;
 use super::chunks::ChunkWriter;
+use super::mail::Mailbox;
 use crate::agent_loop::{AgentLoop, Settings, Step};
 
 /// The first delivery of a first attempt takes the journal for empty while its work is younger than this.
@@ -38,8 +41,8 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
 /// Pause before work of a newer version is handed out again, maybe to an agent that reads it.
 const NEWER_PAUSE: Duration = Duration::from_secs(5);
 
-/// Deliveries of an attempt that may end because no model host answers; then it fails.
-const MOST_WAITS: u64 = 10;
+/// Deliveries of an attempt that may end because no model host answers; then it fails, before it is taken for poison.
+const MOST_WAITS: u64 = 8;
 
 /// How an attempt is settled.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ enum Interruption {
     HandedBack,
     /// No model host answers.
     HostDown,
+    /// It was delivered so often that it is set aside.
+    Poison(Box<Journal>),
     /// The journal cannot be read or written now.
     Trouble(String),
 }
@@ -156,6 +161,10 @@ struct Attempt<'a> {
     superseded: bool,
     /// How long the last turn took, while no entry holds it.
     unrecorded_turn_ms: Option<u64>,
+    /// Messages to the task that came while it runs.
+    mailbox: Mailbox,
+    /// Calls that this delivery has begun.
+    begun: HashSet<String>,
 }
 
 impl<'a> Attempt<'a> {
@@ -176,6 +185,7 @@ impl<'a> Attempt<'a> {
             work.attempt,
             position.delivery,
         );
+        let mailbox = shared.mail.watch(work.run);
         Self {
             shared,
             work,
@@ -185,6 +195,8 @@ impl<'a> Attempt<'a> {
             chunks,
             superseded: false,
             unrecorded_turn_ms: None,
+            mailbox,
+            begun: HashSet::new(),
         }
     }
 
@@ -209,6 +221,7 @@ impl<'a> Attempt<'a> {
                 Interruption::Superseded(Verdict::Lost) => return Settlement::Abandon,
                 // The end stands in the journal before the signal is sent; the next look finds it.
                 Interruption::Canceled => return self.settle_cancel().await,
+                Interruption::Poison(journal) => return self.settle_poison(*journal).await,
                 Interruption::HostDown => return Settlement::Retry(TROUBLE_PAUSE),
                 Interruption::HandedBack => return Settlement::Retry(HAND_BACK_PAUSE),
                 Interruption::Trouble(detail) => {
@@ -227,11 +240,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn open(&self) -> Result<(Journal, Vec<Entry>), Interruption> {
+    async fn open(&mut self) -> Result<(Journal, Vec<Entry>), Interruption> {
         let position = self.delivery.position();
         let age = Timestamp::now().since(position.stored_at);
         let first = self.work.attempt == 1 && position.delivery == 1 && !self.superseded;
-        if first && age < FRESH {
+        if first && age < FRESH.min(self.shared.mail.age()) {
             return Ok((
                 Journal::assume_empty(&self.shared.bus, self.claim.clone()),
                 Vec::new(),
@@ -239,6 +252,10 @@ impl<'a> Attempt<'a> {
         }
         match Journal::open(&self.shared.bus, self.claim.clone()).await? {
             (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => {
+                if self.is_poison(&entries) {
+                    return Err(Interruption::Poison(Box::new(journal)));
+                }
+                self.look_for_messages().await?;
                 Ok((journal, entries))
             }
             (_, _, verdict) => Err(Interruption::Superseded(verdict)),
@@ -249,7 +266,7 @@ impl<'a> Attempt<'a> {
     async fn think(&mut self, mut journal: Journal, entries: &[Entry]) -> Result<(), Interruption> {
         let facts = self.facts().await?;
         let mut agent = self.begin(facts.as_ref().ok());
-        let interrupted = replay(&mut agent, entries);
+        let interrupted = self.replay(&mut agent, entries);
         if let Err(error) = facts {
             return self.end(journal, self.failed(&agent, error)).await;
         }
@@ -257,12 +274,16 @@ impl<'a> Attempt<'a> {
             let end = match agent.step() {
                 Step::Answer(text) => self.completed(&agent, text),
                 Step::Fail(error) => self.failed(&agent, error),
-                Step::Call(calls) => {
-                    self.call(&mut agent, &mut journal, calls, &interrupted)
-                        .await?;
-                    continue;
-                }
-                Step::Ask(request) => match self.ask(*request, &agent).await? {
+                Step::Call(calls) => match self.to_ask_about(&calls, &interrupted) {
+                    Some(approvals) => self.suspended(&agent, approvals),
+                    None => {
+                        self.call(&mut agent, &mut journal, calls, &interrupted)
+                            .await?;
+                        continue;
+                    }
+                },
+                Step::Ask(_) if self.take_messages(&mut agent, &mut journal).await? => continue,
+                Step::Ask(request) => match self.ask(*request, &agent, &journal).await? {
                     Err(error) => self.failed(&agent, error),
                     Ok(turn) => {
                         agent.take(&turn);
@@ -279,6 +300,62 @@ impl<'a> Attempt<'a> {
             };
             return self.end(journal, end).await;
         }
+    }
+
+    /// Feeds the loop with what is recorded. The calls that may have run, for nobody has recorded their result.
+    fn replay(&self, agent: &mut AgentLoop, entries: &[Entry]) -> HashSet<String> {
+        if entries.is_empty() {
+            return HashSet::new();
+        }
+        for entry in entries {
+            agent.replay(entry, self.work.attempt);
+        }
+        match agent.step() {
+            Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
+            _ => HashSet::new(),
+        }
+    }
+
+    /// Work that waited knows nothing of the messages that came meanwhile: they stand in the run's log.
+    async fn look_for_messages(&mut self) -> Result<(), Interruption> {
+        let log = subjects::run_log(self.work.run);
+        let read = self.shared.bus.read_runs(&log, 1).await;
+        let stored = read.map_err(|error| Interruption::Trouble(chain(&error)))?;
+        for message in stored.iter().filter(|message| message.kind == Kind::Event) {
+            let Ok(event) = version::read::<Event>(&message.payload) else {
+                // A newer coordinator wrote it, and may have more to say than this worker knows.
+                continue;
+            };
+            if let EventBody::Message(sent) = event.body
+                && sent.to == self.work.agent
+                && self.work.messages.iter().all(|known| known.n != event.n)
+            {
+                self.work.messages.push(PeerMessage {
+                    n: event.n,
+                    from: sent.from,
+                    text: sent.text,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the messages to the task that the chat does not have yet. Whether there were any.
+    async fn take_messages(
+        &mut self,
+        agent: &mut AgentLoop,
+        journal: &mut Journal,
+    ) -> Result<bool, Interruption> {
+        let came = self.mailbox.take();
+        let new: Vec<PeerMessage> = (self.work.messages.iter().cloned().chain(came))
+            .filter(|message| !agent.has_message(message))
+            .collect();
+        for message in &new {
+            let entry = self.entry(Body::MessageReceived(message.clone()));
+            journal.append(&entry, self.delivery.trace()).await?;
+            agent.take_message(message);
+        }
+        Ok(!new.is_empty())
     }
 
     async fn end(&self, mut journal: Journal, end: Body) -> Result<(), Interruption> {
@@ -384,6 +461,20 @@ impl<'a> Attempt<'a> {
         Body::Failed(Box::new(answer))
     }
 
+    /// Waits for a person to decide about these calls.
+    fn suspended(&self, agent: &AgentLoop, approvals: Vec<Approval>) -> Body {
+        tracing::info!(
+            calls = approvals.len(),
+            "a person is asked about calls that may have run"
+        );
+        Body::Suspended(Box::new(Suspended {
+            agent: self.work.agent.clone(),
+            approvals,
+            usage: agent.usage(),
+            elapsed_ms: millis(self.began.elapsed()),
+        }))
+    }
+
     fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
         Answer {
             task: self.work.task.clone(),
@@ -411,20 +502,6 @@ impl<'a> Attempt<'a> {
             turn_ms: body.answer().and(self.unrecorded_turn_ms),
             body,
         }
-    }
-}
-
-/// Feeds the loop with what is recorded. The calls that may have run, for nobody has recorded their result.
-fn replay(agent: &mut AgentLoop, entries: &[Entry]) -> HashSet<String> {
-    if entries.is_empty() {
-        return HashSet::new();
-    }
-    for entry in entries {
-        agent.replay(&entry.body);
-    }
-    match agent.step() {
-        Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
-        _ => HashSet::new(),
     }
 }
 

@@ -128,6 +128,7 @@ subjects! {
     "swarm.deadletter.<origin>" Stored [Coordinator, Agent] -> [] "What could not be read, with the reason. The origin is an agent, or `inbox`. `swarm doctor` counts them.",
     "swarm.out.<run>.<task>" Core [Agent] -> [Anyone] "What an agent writes, as it writes it. The whole answer is in the event.",
     "swarm.ctl.cancel.<run>" Core [Coordinator] -> [Agent] "The run is canceled: stop its model calls now. The journal stops who misses it.",
+    "swarm.peer.<run>.<agent>" Core [Coordinator] -> [Agent] "A message to an agent's task, which is in the run's log already: it is taken into account at once. Who misses it gets it with its next attempt.",
     "$KV.swarm_agents.<agent>.<instance>" Stored [Agent] -> [Coordinator] "The card of an instance, at every heartbeat and change.",
     "swarm.ask" Request [Anyone] -> [Coordinator] "A submission, answered with the text when its run has ended.",
     "swarm.ask.<target>" Request [Anyone] -> [Coordinator] "The same for one agent.",
@@ -135,6 +136,12 @@ subjects! {
     "swarm.runs" Request [Anyone] -> [Coordinator] "Summaries of runs, newest first.",
     "swarm.explain" Request [Anyone] -> [Coordinator] "The story of a run, and where its time went.",
     "swarm.cancel" Request [Anyone] -> [Coordinator] "Cancels a run.",
+    "swarm.pause" Request [Anyone] -> [Coordinator] "Lets no new attempt of a run start.",
+    "swarm.resume" Request [Anyone] -> [Coordinator] "Lets attempts start again.",
+    "swarm.retry" Request [Anyone] -> [Coordinator] "Does a run again that has failed or was canceled, as a new one that takes over what completed.",
+    "swarm.approve" Request [Anyone] -> [Coordinator] "Has a call run that was interrupted, and about which a person was asked.",
+    "swarm.deny" Request [Anyone] -> [Coordinator] "Has such a call taken as failed.",
+    "swarm.message" Request [Anyone] -> [Coordinator] "Sends a message to an agent of a run.",
     "swarm.delete" Request [Anyone] -> [Coordinator] "Forgets a run that has ended.",
     "swarm.agents" Request [Anyone] -> [Coordinator] "The cards of live agents.",
     "swarm.register" Request [Agent] -> [Coordinator] "Announces an instance; its agent gets a consumer if it has none.",
@@ -183,6 +190,7 @@ mod tests {
             subjects::dead_inbox(),
             subjects::out(run, &task),
             subjects::cancel(run),
+            subjects::peer(run, &agent),
         ];
         built.extend(
             [Leaf::Log, Leaf::Msg, Leaf::End].map(|leaf| subjects::journal(run, &task, leaf)),

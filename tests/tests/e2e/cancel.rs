@@ -71,7 +71,9 @@ async fn a_cancel_may_be_repeated_and_comes_too_late_for_what_has_ended() {
     let (printed, code) = team.stack.swarm(&["runs", "cancel", &done]).await;
     assert_eq!(code, 1, "{printed:?}");
     assert!(
-        printed.err.contains("only an open run can be canceled"),
+        printed
+            .err
+            .contains("is completed, and a cancel would change nothing"),
         "{printed:?}"
     );
 }

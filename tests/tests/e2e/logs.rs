@@ -37,7 +37,8 @@ fn about(process: &Process, run: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_line_about_a_run_has_run_task_and_agent() {
-    let stack = Stack::start(&FAST).await;
+    let mut stack = Stack::start(&FAST).await;
+    stack.set("SWARM_RUNS_RETRY__MAX", "0");
     let coordinator = role(&stack, &["coordinator"], "coordinator");
     let agent = role(&stack, &["agent", "research_agent"], "agent");
     stack.agents_are_ready(1).await;

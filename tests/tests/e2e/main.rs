@@ -10,6 +10,7 @@ mod config;
 mod deploy;
 mod docs;
 mod doctor;
+mod engine;
 mod faults;
 mod hosts;
 mod logs;

@@ -130,6 +130,7 @@ async fn page(address: &str, path: &str) -> (u16, String) {
 #[tokio::test]
 async fn metrics_add_up_to_what_is_listed() {
     let mut stack = Stack::start(&FAST).await;
+    stack.set("SWARM_RUNS_RETRY__MAX", "0");
     let [coordinators, agents] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
     stack.set("SWARM_HEALTH", &coordinators);
     let _coordinator = stack.coordinator().await;

@@ -108,7 +108,7 @@ async fn work_of_another_major_version_is_handed_back_by_an_agent() {
 #[tokio::test]
 async fn an_end_that_a_newer_agent_wrote_is_left_for_a_newer_coordinator() {
     for (v, kind, words) in [
-        (1, "suspended", "does not know it"),
+        (1, "handoff", "does not know it"),
         (2, "completed", "wire version 2"),
     ] {
         let stack = Stack::start(&FAST).await;
@@ -146,7 +146,7 @@ async fn a_run_that_a_newer_coordinator_leads_is_left_to_it() {
     let mut summary =
         json!({ "run": run, "task": "question", "state": "paused", "submitted_at": AT, "at": AT });
     let mut event = json!({
-        "v": 1, "run": run, "n": 2, "at": AT, "by": "newer", "cause": { "endpoint": "pause" }, "type": "paused", "data": {},
+        "v": 1, "run": run, "n": 2, "at": AT, "by": "newer", "cause": { "endpoint": "resume" }, "type": "resumed", "data": {},
         "effects": [],
     });
     store(&stack, "coordinator", &log, Some(&summary), &event).await;

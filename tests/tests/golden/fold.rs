@@ -26,6 +26,10 @@ fn portrait(state: &State, event: &Event) -> Value {
     let tasks = state.tasks.iter().map(|task| match &task.progress {
         Progress::Waiting => json!({ "id": task.id, "waiting": true }),
         Progress::Live { attempt } => json!({ "id": task.id, "live": attempt }),
+        Progress::Suspended { attempt } => json!({ "id": task.id, "suspended": attempt }),
+        Progress::Retrying { attempt, due, .. } => {
+            json!({ "id": task.id, "retrying": attempt, "due": due })
+        }
         Progress::Ended(answer) => json!({ "id": task.id, "ended": answer }),
     });
     let work = event.effects.iter().filter_map(|effect| match effect {

@@ -41,7 +41,7 @@ fn replayed(work: &Work, entries: &[Entry]) -> Value {
     };
     let mut agent = AgentLoop::new(settings, facts, Vec::new(), work);
     for entry in entries {
-        agent.replay(&entry.body);
+        agent.replay(entry, work.attempt);
     }
     let last = entries.last();
     let claim = Claim {

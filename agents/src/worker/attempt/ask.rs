@@ -1,13 +1,14 @@
 //! One turn of the model: asked, streamed, read.
 
 use futures_util::StreamExt as _;
+use swarm_bus::fence::{Journal, Verdict};
 use swarm_model::{ChatError, ChatEvent, ChatRequest, Completion};
 use swarm_protocol::ErrorBody;
 use swarm_protocol::chunk::Kind;
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::ModelTurn;
 use swarm_protocol::metrics as names;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{Attempt, Interruption, millis, model_error};
 use crate::agent_loop::AgentLoop;
@@ -29,15 +30,16 @@ impl Attempt<'_> {
         &mut self,
         request: ChatRequest,
         agent: &AgentLoop,
+        journal: &Journal,
     ) -> Result<Result<ModelTurn, ErrorBody>, Interruption> {
-        let first = self.try_once(request.clone(), agent).await?;
+        let first = self.try_once(request.clone(), agent, journal).await?;
         let outcome = match first {
             // What came is no answer, but the next try may bring one.
             Err(Miss::Host(error @ (ChatError::MidStream { .. } | ChatError::NoDone))) => {
                 tracing::info!(error = chain(&error), "asking again");
                 let broken = "the answer broke off and begins again";
                 self.chunks.say(broken).await;
-                self.try_once(request, agent).await?
+                self.try_once(request, agent, journal).await?
             }
             outcome => outcome,
         };
@@ -58,6 +60,7 @@ impl Attempt<'_> {
         &mut self,
         request: ChatRequest,
         agent: &AgentLoop,
+        journal: &Journal,
     ) -> Result<Result<ModelTurn, Miss>, Interruption> {
         let began = Instant::now();
         let span = self.spans().chat(&request.model, request.num_predict, || {
@@ -65,8 +68,13 @@ impl Attempt<'_> {
         });
         let streams = agent.streams_text();
         let stop = self.stop(Some(self.deadline()));
+        let lost = lost(journal, self.shared.options.work_ack_wait / 3);
         let asking = stream_turn(self.shared, request, &mut self.chunks, streams);
-        let Some(completion) = stop.or(asking).await? else {
+        let asked = tokio::select! {
+            asked = stop.or(asking) => asked?,
+            lost = lost => return Err(lost),
+        };
+        let Some(completion) = asked else {
             span.end(Err(self.too_late()));
             return Ok(Err(Miss::Late));
         };
@@ -101,6 +109,22 @@ impl Attempt<'_> {
             metrics::counter!(names::MODEL_TOKENS, &labels).increment(tokens);
         }
         turn
+    }
+}
+
+/// Returns when the journal has gone on without this delivery: a worker that was stopped, or cut off, finds out before its
+/// model has answered.
+async fn lost(journal: &Journal, period: Duration) -> Interruption {
+    loop {
+        tokio::time::sleep(period).await;
+        match journal.verdict().await {
+            Ok(Verdict::Fresh | Verdict::Own) => {}
+            Ok(verdict) => {
+                tracing::info!(?verdict, "the attempt is lost; its model call is canceled");
+                return Interruption::Superseded(verdict);
+            }
+            Err(error) => tracing::debug!(error = chain(&error), "the journal was not read"),
+        }
     }
 }
 

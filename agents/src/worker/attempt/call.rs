@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use swarm_bus::fence::Journal;
 use swarm_protocol::chunk::Kind;
 use swarm_protocol::journal::{
-    Body, Repair, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
+    Approval, Body, CallDecision, Repair, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
 };
 use swarm_protocol::metrics as names;
 use swarm_tools::{CallContext, Failure, Outcome, invoke};
@@ -16,12 +16,51 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, Interruption, millis};
 use crate::agent_loop::AgentLoop;
-use crate::worker::Shared;
 
 /// Longest call of a tool.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 impl Attempt<'_> {
+    /// The calls among these that may have run, and that a person has to decide about before they run again.
+    pub(super) fn to_ask_about(
+        &self,
+        calls: &[ToolCall],
+        interrupted: &HashSet<String>,
+    ) -> Option<Vec<Approval>> {
+        let undecided = calls.iter().filter(|call| {
+            let may_have_run =
+                interrupted.contains(&call.tool_use_id) || self.begun.contains(&call.tool_use_id);
+            let decided = self.decision(&call.tool_use_id).is_some();
+            may_have_run && !decided && !self.may_repeat(call)
+        });
+        let approvals: Vec<Approval> = undecided
+            .enumerate()
+            .map(|(n, call)| {
+                let reason = format!(
+                    "{} was interrupted, may have taken effect, and says that it must not run twice",
+                    call.name
+                );
+                let (task, attempt) = (&self.work.task, self.work.attempt);
+                Approval::of(task, attempt, n + 1, call.clone(), reason)
+            })
+            .collect();
+        (!approvals.is_empty()).then_some(approvals)
+    }
+
+    /// What a person decided about a call. What was approved is good for one go: the first delivery, once.
+    fn decision(&self, call: &str) -> Option<CallDecision> {
+        let decision = *self.work.decisions.get(call)?;
+        let holds = decision == CallDecision::Denied
+            || (self.claim.delivery == 1 && !self.begun.contains(call));
+        holds.then_some(decision)
+    }
+
+    fn may_repeat(&self, call: &ToolCall) -> bool {
+        let tool = self.shared.options.profile.tools.get(&call.name);
+        // A tool that is not there does not run.
+        tool.is_none_or(|tool| tool.spec().effects().may_repeat())
+    }
+
     /// Runs these calls. What is recorded never runs again; `interrupted` are those that an earlier delivery may have run.
     ///
     /// A deadline that passes meanwhile is found by the next turn.
@@ -39,9 +78,15 @@ impl Attempt<'_> {
         for call in calls {
             self.chunks.show(Kind::ToolCall, &call).await;
             let may_have_run = interrupted.contains(&call.tool_use_id);
-            let known = agent
-                .known(&call)
-                .or_else(|| unrepeatable(shared, &call).filter(|_| may_have_run));
+            let denied = self.decision(&call.tool_use_id) == Some(CallDecision::Denied);
+            let known = if may_have_run && denied {
+                Some(denial(&call))
+            } else {
+                agent.known(&call)
+            };
+            if known.is_none() {
+                self.begun.insert(call.tool_use_id.clone());
+            }
             let context = CallContext::new(
                 self.work.run.to_string(),
                 self.work.task.to_string(),
@@ -88,22 +133,21 @@ impl Attempt<'_> {
     }
 }
 
-/// The result of a call that may have run and must not run twice.
-fn unrepeatable(shared: &Shared, call: &ToolCall) -> Option<ToolReturn> {
-    let tool = shared.options.profile.tools.get(&call.name)?;
-    let text = "The call was interrupted. It may have taken effect, and is not made again.";
+/// The result of a call that a person does not let run again.
+fn denial(call: &ToolCall) -> ToolReturn {
+    let text = "The call was interrupted. It may have taken effect, and a person decided that it is not made again.";
     let result = ToolResult {
         tool_use_id: call.tool_use_id.clone(),
         status: ToolStatus::Error,
         content: vec![ToolContent::Text(text.to_owned())],
     };
-    (!tool.spec().effects().may_repeat()).then(|| ToolReturn {
+    ToolReturn {
         result,
         name: call.name.clone(),
         repairs: Vec::new(),
         repeated: false,
         elapsed_ms: 0,
-    })
+    }
 }
 
 fn returned(call: &ToolCall, outcome: Outcome) -> ToolReturn {

@@ -1,0 +1,202 @@
+//! Deadlines: there are no messages for them. The next one of each run stands in its summary, and whoever sees it due acts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_bus::work_loop::Shutdown;
+use swarm_protocol::error::chain;
+use swarm_protocol::event::Cause;
+use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Span, TaskId, Timestamp};
+use swarm_workflow::{Input, State};
+use tracing::Instrument as _;
+
+use crate::Shared;
+use crate::effects::Ending;
+use crate::index::Entry;
+use crate::runs::TransitionError;
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// Runs of one look: the rest is due at the next one.
+const MOST: usize = 256;
+
+/// A run that was looked at is looked at again after this, unless it has gone on.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Looks until the stop.
+pub(crate) async fn keep(shared: Arc<Shared>, shutdown: Shutdown) {
+    let mut keeper = Keeper::default();
+    while shutdown
+        .stop
+        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .await
+        .is_some()
+    {
+        let looking = keeper.look(&shared);
+        if shutdown.stop.run_until_cancelled(looking).await.is_none() {
+            return;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Keeper {
+    /// The event after which a run was looked at, and when that is worth while again.
+    seen: HashMap<RunId, (u64, Timestamp)>,
+    /// Since when no instance of an agent is live.
+    absent: BTreeMap<AgentName, Timestamp>,
+}
+
+impl Keeper {
+    async fn look(&mut self, shared: &Shared) {
+        let now = Timestamp::now();
+        self.seen.retain(|_, (_, again)| now < *again);
+        for entry in shared.index.due(now, MOST) {
+            if self.is_seen(&entry) {
+                continue;
+            }
+            let acting = shared.deadline(entry.run(), now);
+            act(&entry, acting).await;
+            self.see(&entry, now.after(AGAIN));
+        }
+        self.count_absent(shared, now);
+        let longest = |entry: &Entry| entry.stored.queue.map_or(shared.options.queue, |own| own.0);
+        let waits = |entry: &Entry| {
+            let gone = entry
+                .stored
+                .live
+                .iter()
+                .filter_map(|agent| self.absent.get(agent));
+            gone.min()
+                .is_some_and(|gone| now.since(*gone) >= longest(entry))
+        };
+        let waiting = shared
+            .index
+            .open_where(|entry| waits(entry) && !self.is_seen(entry), MOST);
+        for entry in waiting {
+            let acting = shared.queued(entry.run(), &self.absent, now);
+            let again = act(&entry, acting).await.flatten();
+            self.see(&entry, again.unwrap_or_else(|| now.after(AGAIN)));
+        }
+    }
+
+    /// Whether a run was looked at and has not gone on since.
+    fn is_seen(&self, entry: &Entry) -> bool {
+        let known = self.seen.get(&entry.run());
+        known.is_some_and(|(seq, _)| *seq == entry.seq)
+    }
+
+    fn see(&mut self, entry: &Entry, again: Timestamp) {
+        self.seen.insert(entry.run(), (entry.seq, again));
+    }
+
+    fn count_absent(&mut self, shared: &Shared, now: Timestamp) {
+        let cards = shared.cards.all();
+        for agent in &shared.roster.team().known {
+            if cards.iter().any(|card| card.agent == *agent) {
+                self.absent.remove(agent);
+            } else {
+                self.absent.entry(agent.clone()).or_insert(now);
+            }
+        }
+    }
+}
+
+async fn act<T>(
+    entry: &Entry,
+    acting: impl Future<Output = Result<T, TransitionError>>,
+) -> Option<T> {
+    let run = entry.run();
+    let span = tracing::error_span!("deadline", %run);
+    match acting.instrument(span).await {
+        Ok(done) => Some(done),
+        Err(error) => {
+            tracing::warn!(%run, error = chain(&error), "a deadline was not acted on; it will be");
+            None
+        }
+    }
+}
+
+impl Shared {
+    /// The next deadline of a run has passed.
+    async fn deadline(&self, run: RunId, now: Timestamp) -> Result<(), TransitionError> {
+        let Some(state) = self.load(run).await?.state else {
+            return Ok(());
+        };
+        let accepted = state.accepted().filter(|_| !state.phase.is_terminal());
+        let Some(accepted) = accepted else {
+            return Ok(());
+        };
+        if now >= accepted.deadline && state.live().next().is_some() {
+            let total = Span(accepted.deadline.since(accepted.submitted_at));
+            let message = format!(
+                "the run took longer than {total}: submit with a longer `timeout`, or raise runs.deadlines.total"
+            );
+            let reason = ErrorBody::new(Code::Deadline, message);
+            for (task, attempt) in state.live() {
+                self.time_out(&state, task, attempt, &reason).await?;
+            }
+            self.signal_cancel(run, state.trace()).await;
+            return Ok(());
+        }
+        let deadline = if now >= accepted.deadline {
+            "total"
+        } else {
+            "retry"
+        };
+        let cause = Cause::Deadline {
+            deadline: deadline.to_owned(),
+        };
+        self.transition(run, Input::Due, &cause).await.map(drop)
+    }
+
+    /// Ends the tasks that have waited for too long for an instance of their agent; when the next one has.
+    async fn queued(
+        &self,
+        run: RunId,
+        absent: &BTreeMap<AgentName, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, TransitionError> {
+        let Some(state) = self.load(run).await?.state else {
+            return Ok(None);
+        };
+        let Some(accepted) = state.accepted() else {
+            return Ok(None);
+        };
+        let mut next: Option<Timestamp> = None;
+        let own = accepted.submission.queue_timeout.map(|span| span.0);
+        let longest = own.unwrap_or(self.options.queue);
+        for (task, attempt) in state.live() {
+            let Some(agent) = state.agent_of(task) else {
+                continue;
+            };
+            let Some(gone) = absent.get(agent) else {
+                continue;
+            };
+            let since = state.dispatched_at(task).map_or(*gone, |at| at.max(*gone));
+            if now.since(since) < longest {
+                let at = since.after(longest);
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else {
+                let message = format!("nobody ran {agent} for {}", Span(longest));
+                let reason = ErrorBody::new(Code::Queue, message);
+                self.time_out(&state, task, attempt, &reason).await?;
+            }
+        }
+        Ok(next)
+    }
+
+    async fn time_out(
+        &self,
+        state: &State,
+        task: &TaskId,
+        attempt: u32,
+        reason: &ErrorBody,
+    ) -> Result<(), TransitionError> {
+        tracing::info!(%task, %reason, "a deadline has passed");
+        let ending = Ending::TimedOut(reason.clone());
+        self.end_task(state, task, attempt, ending).await
+    }
+}

@@ -1,0 +1,89 @@
+//! `message`: a text for an agent of an open run.
+
+use swarm_bus::service::Call;
+use swarm_protocol::endpoint::{MessageRequest, StateReply, read_about_run};
+use swarm_protocol::event::Cause;
+use swarm_protocol::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGES_BYTES};
+use swarm_protocol::{Code, ErrorBody, RunRef};
+use swarm_workflow::{Input, State};
+use tracing::Instrument as _;
+
+use crate::Shared;
+use crate::index::unknown;
+use crate::runs::Outcome;
+
+pub(super) async fn answer(shared: &Shared, call: Call) {
+    match message(shared, call.request.payload()).await {
+        Ok(reply) => call.reply_json(&reply).await,
+        Err(error) => call.fail(&error).await,
+    }
+}
+
+async fn message(shared: &Shared, payload: &[u8]) -> Result<StateReply, ErrorBody> {
+    let (reference, request) = read_about_run(payload, |body: &MessageRequest| &body.run)?;
+    let MessageRequest { to, text, .. } = &request;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ErrorBody::new(Code::Empty, "the message is empty").field("text"));
+    }
+    let run = shared.resolve(&reference, None).await?;
+    let known = shared.load(run).await.map_err(|error| error.to_body())?;
+    let state = known.state.ok_or_else(|| unknown(&RunRef::Id(run)))?;
+    check_size(&state, text)?;
+    let cause = Cause::Endpoint {
+        endpoint: "message".to_owned(),
+    };
+    let outcome = shared
+        .transition(run, Input::Message { to, text }, &cause)
+        .instrument(tracing::error_span!("command", name = "message", %run))
+        .await;
+    match outcome.map_err(|error| error.to_body())? {
+        Outcome::Applied(state) => Ok(StateReply {
+            run,
+            state: state.phase,
+        }),
+        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
+        Outcome::Ignored(Some(state)) => Err(not_taken(&state, &request)),
+    }
+}
+
+fn check_size(state: &State, text: &str) -> Result<(), ErrorBody> {
+    let sent: usize = state.messages.iter().map(|(_, sent)| sent.text.len()).sum();
+    let (bytes, most, of) = if text.len() > MAX_MESSAGE_BYTES {
+        (text.len(), MAX_MESSAGE_BYTES, "the message has")
+    } else if sent + text.len() > MAX_MESSAGES_BYTES {
+        (
+            sent + text.len(),
+            MAX_MESSAGES_BYTES,
+            "the messages to the run have with this one",
+        )
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "{of} {} KiB, at most {} are taken",
+        bytes.div_ceil(1024),
+        most / 1024
+    );
+    Err(ErrorBody::new(Code::TooLarge, message).field("text"))
+}
+
+fn not_taken(state: &State, request: &MessageRequest) -> ErrorBody {
+    let (run, to) = (state.run, &request.to);
+    if state.phase.is_terminal() {
+        let message = format!("run {run} is {}: nobody works on it any more", state.phase);
+        return ErrorBody::new(Code::RunEnded, message);
+    }
+    let takers: Vec<&str> = state
+        .steps()
+        .iter()
+        .filter_map(|step| state.agent_of(&step.id))
+        .filter(|agent| state.takes_messages(agent))
+        .map(|agent| agent.as_str())
+        .collect();
+    let message = format!(
+        "{to} has no open task in run {run}; these have: {}",
+        takers.join(", ")
+    );
+    ErrorBody::new(Code::MessageTo, message).field("to")
+}

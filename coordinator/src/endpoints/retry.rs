@@ -1,0 +1,61 @@
+//! `retry`: a run that has failed or was canceled, again as a new one. What had completed is taken over.
+
+use swarm_bus::service::Call;
+use swarm_protocol::endpoint::{RetryReply, RunRequest};
+use swarm_protocol::event::Cause;
+use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState};
+use swarm_workflow::Input;
+use tracing::Instrument as _;
+
+use crate::Shared;
+use crate::index::unknown;
+use crate::runs::Outcome;
+
+pub(super) async fn answer(shared: &Shared, call: Call) {
+    match retry(shared, &call).await {
+        Ok(reply) => call.reply_json(&reply).await,
+        Err(error) => call.fail(&error).await,
+    }
+}
+
+async fn retry(shared: &Shared, call: &Call) -> Result<RetryReply, ErrorBody> {
+    let request = RunRequest::parse(call.request.payload())?;
+    let old = shared.resolve(&request.run, None).await?;
+    let known = shared.load(old).await.map_err(|error| error.to_body())?;
+    let state = known.state.ok_or_else(|| unknown(&RunRef::Id(old)))?;
+    if !matches!(state.phase, RunState::Failed | RunState::Canceled) || state.is_deleted() {
+        return Err(not_again(old, state.phase));
+    }
+    // The same each time, so that a command that is repeated makes no second run.
+    let run = RunId::from_retry(old);
+    let cause = Cause::Endpoint {
+        endpoint: "retry".to_owned(),
+    };
+    let outcome = shared
+        .transition(run, Input::Repeat(&state), &cause)
+        .instrument(tracing::error_span!("retry", %run))
+        .await;
+    match outcome.map_err(|error| error.to_body())? {
+        Outcome::Applied(_) => Ok(RetryReply { run }),
+        Outcome::Ignored(None) => Err(not_again(old, state.phase)),
+        Outcome::Ignored(Some(known)) => {
+            if known.unconfirmed() {
+                shared.confirm(run).await.map_err(|error| error.to_body())?;
+            }
+            Ok(RetryReply { run })
+        }
+    }
+}
+
+fn not_again(run: RunId, state: RunState) -> ErrorBody {
+    let (code, hint) = match state {
+        RunState::Completed => (Code::RunEnded, "submit the task anew"),
+        RunState::Rejected => (Code::RunEnded, "submit it anew, without what was wrong"),
+        RunState::Failed | RunState::Canceled => (Code::RunEnded, "it is deleted"),
+        _ => (Code::RunOpen, "wait for its end, or cancel it"),
+    };
+    let message = format!(
+        "run {run} is {state}: only a run that failed or was canceled is done again; {hint}"
+    );
+    ErrorBody::new(code, message)
+}
