@@ -20,6 +20,7 @@ mod clients;
 mod cluster;
 mod coordinators;
 mod flood;
+mod model;
 mod network;
 mod server;
 mod store;
@@ -149,6 +150,7 @@ macro_rules! faults {
 faults! {
     light "F1" workers::killed_while_the_model_thinks, "a worker is killed while its model thinks";
     light "F2" workers::killed_after_the_effect, "a worker is killed after a call has taken effect, before the result is recorded";
+    light "F2-once" workers::killed_after_the_only_effect, "the same with a call that may be made once only: a person is asked";
     light "F3" workers::killed_between_result_and_ack, "a worker is killed after its answer is stored, before it acknowledges its work";
     light "F3-call" workers::killed_after_a_finished_call, "a worker is killed after the result of a call is recorded";
     light "F4" coordinators::killed_at_each_step, "a coordinator is killed at each step between a submission and its acknowledgement";
@@ -156,6 +158,9 @@ faults! {
     light "F7" clients::killed, "clients are killed while they submit and while they watch";
     light "F8" server::killed_under_load, "nats-server is killed under load";
     heavy "F9" cluster::leader_killed, "of three servers, the leader is killed, and comes back";
+    light "F12" model::refuses, "the model host answers 503, 429, 500, 404";
+    light "F13" model::is_silent, "the model host is silent before the first token, and between tokens";
+    light "F14" model::breaks_off, "the model host breaks off, writes garbage, a line of 10 MB";
     light "F15" clients::too_slow, "a client that watches everything and reads nothing";
     light "F16" store::full_disk, "the disk of nats-server is full";
     light "F17" server::full_queues, "inbox and work queue are full";
@@ -163,6 +168,7 @@ faults! {
     light "F19" server::doubled_submissions, "submissions are sent twice, inside the window of the server and behind it";
     light "F20" workers::stopped_and_continued, "a worker is stopped for longer than it may be silent, and continued";
     light "F21" network::partition, "the network between a worker and the server is cut, silent, one-way, slow";
+    light "F22" workers::poison, "work ends every worker that takes it";
     heavy "F25" flood::flood, "a flood of submissions";
     light "F26" workers::slow_tool, "a tool does not end";
     light "F30" coordinators::stopped_and_continued, "a coordinator is stopped in the middle of a decision, and continued";

@@ -108,6 +108,12 @@ impl Process {
         }
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("a child can be waited for");
+        ended.is_some()
+    }
+
     /// Waits for its end.
     pub async fn ends(&mut self, patience: Duration) -> ExitStatus {
         let log = self.log.clone();

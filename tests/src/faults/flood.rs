@@ -18,7 +18,7 @@ const KILL_EVERY: Duration = Duration::from_secs(1);
 const SERVER_EVERY: usize = 10;
 
 /// Most that a process may have in memory.
-const MOST_MEMORY_KIB: u64 = 256 * 1024;
+pub(super) const MOST_MEMORY_KIB: u64 = 256 * 1024;
 
 /// Tasks of 20 ms over three agents and two coordinators, of which one is killed and started again every second, and the
 /// server every ten seconds.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use swarm_bus::{Kind, topology};
 use swarm_protocol::event::Event;
 use swarm_protocol::journal::{Body, Entry};
-use swarm_protocol::{Answer, RunId, RunState, TaskId, Timestamp, headers, subjects};
+use swarm_protocol::{Answer, AnswerStatus, RunId, RunState, TaskId, Timestamp, headers, subjects};
 use swarm_workflow::{State, fold};
 
 use super::ledger::Ledger;
@@ -268,10 +268,12 @@ impl Story {
         }
         let result = self.state.as_ref().and_then(|state| state.result.as_ref());
         for answer in result.iter().flat_map(|result| &result.answers) {
-            let completed = answer.status == swarm_protocol::AnswerStatus::Completed;
-            let recorded = self.tasks.get(&answer.task);
-            let recorded = recorded.and_then(|journal| journal.completed.first());
-            if completed && recorded != Some(answer) {
+            if answer.status != AnswerStatus::Completed {
+                continue;
+            }
+            let journal = self.tasks.get(&answer.task);
+            let recorded = journal.and_then(|journal| journal.recorded(answer));
+            if recorded.as_ref() != Some(answer) {
                 problems.push(format!(
                     "{run} answers {answer:?}, and its journal holds {recorded:?}"
                 ));
@@ -289,6 +291,12 @@ impl Story {
         journals.flatten().map(|(_, text)| text.as_str()).collect()
     }
 
+    /// How many attempts have ended, of all tasks together.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.tasks.values().map(|journal| journal.ends.len()).sum()
+    }
+
     /// Where the run is.
     #[must_use]
     pub fn phase(&self) -> Option<RunState> {
@@ -304,6 +312,16 @@ impl Story {
 }
 
 impl Journal {
+    /// The answer that is recorded. What earlier attempts used is added to it by the run.
+    fn recorded(&self, of_run: &Answer) -> Option<Answer> {
+        let mut recorded = self.completed.first()?.clone();
+        if self.ends.len() > 1 {
+            recorded.usage = of_run.usage;
+            recorded.elapsed_ms = of_run.elapsed_ms;
+        }
+        Some(recorded)
+    }
+
     fn take(&mut self, entry: &Entry, at: Timestamp) {
         match &entry.body {
             Body::ToolResult(result) => {

@@ -44,6 +44,8 @@ pub struct Scene {
     pub ledger: Ledger,
     /// Tasks at once of the workers that are started from now on.
     pub slots: u32,
+    /// How long those may be silent; see [`Scene::lost_after`].
+    ack_wait: Duration,
     /// Longest attempt of those.
     pub attempt: Duration,
     /// Longest pause before a token of those.
@@ -57,16 +59,25 @@ impl Scene {
     }
 
     /// One in this stack.
-    pub async fn on(mut stack: Stack) -> Self {
-        stack.set("SWARM_NATS_WORK_ACK_WAIT", &Span(ACK_WAIT).to_string());
+    pub async fn on(stack: Stack) -> Self {
         stack.sim.follow(RULES).await;
-        Self {
+        let mut scene = Self {
             ledger: Ledger::in_folder(stack.folder()),
             stack,
             slots: 1,
+            ack_wait: ACK_WAIT,
             attempt: Duration::from_secs(120),
             tokens: Duration::from_secs(60),
-        }
+        };
+        scene.lost_after(ACK_WAIT);
+        scene
+    }
+
+    /// Has a silent worker lose its work after this time. Before a coordinator is started.
+    pub fn lost_after(&mut self, silence: Duration) {
+        self.ack_wait = silence;
+        let silence = Span(silence).to_string();
+        self.stack.set("SWARM_NATS_WORK_ACK_WAIT", &silence);
     }
 
     /// A worker with the tools of the ledger.
@@ -84,7 +95,7 @@ impl Scene {
             ledger: self.ledger.clone(),
             agent: agent.parse().unwrap(),
             slots: self.slots,
-            work_ack_wait: Span(ACK_WAIT),
+            work_ack_wait: Span(self.ack_wait),
             attempt: Span(self.attempt),
             tokens: Span(self.tokens),
         };

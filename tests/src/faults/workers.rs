@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 use swarm_protocol::RunState;
 
 use super::ledger::What;
-use super::scene::{AGENT, FAST, PATIENCE, Scene};
+use super::scene::{AGENT, FAST, PATIENCE, Scene, count_ended};
+use super::tool::DEADLY;
 use super::{Outcome, Round};
 use crate::proxy::{Direction, Proxy, Trap};
 use crate::{eventually, holds};
@@ -51,6 +52,75 @@ pub async fn killed_after_the_effect(_round: Round) -> Outcome {
     assert_eq!(effects.len(), 2, "{effects:?}");
     let text = history.story(run).text().to_owned();
     assert!(text.contains(&effects[1].entry.to_string()), "{text}");
+    Outcome { tally, recovery }
+}
+
+/// The same with calls that may be made once only: a person is asked, and what is not allowed is not done.
+pub async fn killed_after_the_only_effect(_round: Round) -> Outcome {
+    let scene = Scene::start(&FAST).await;
+    let _coordinator = scene.stack.coordinator().await;
+    let mut runs = Vec::new();
+    let mut recovery = Duration::ZERO;
+    for (decision, times) in [("deny", 1), ("approve", 2)] {
+        let mut first = scene.worker(AGENT);
+        let task = format!("ledger_once {decision} ms=0 hold=700");
+        let run = scene.submit_one(AGENT, &task).await;
+        let id = run.to_string();
+        effect(&scene, id.clone()).await;
+        first.kill_9();
+        let killed = Instant::now();
+        let _second = scene.worker(AGENT);
+        eventually("a person is asked", PATIENCE, || async {
+            let shown = scene.stack.swarm_json(&["runs", "show", &id]).await;
+            holds(shown["state"] == "input-required")
+        })
+        .await;
+        recovery = recovery.max(killed.elapsed());
+        let effects = scene.ledger.of(&id, What::Effect);
+        assert_eq!(effects.len(), 1, "nobody has decided: {effects:?}");
+        let (printed, code) = scene.stack.swarm(&["runs", decision, &id]).await;
+        assert_eq!(code, 0, "{printed:?}");
+        runs.push(run);
+        scene.ended(runs.len(), PATIENCE).await;
+        let effects = scene.ledger.of(&id, What::Effect);
+        assert_eq!(effects.len(), times, "{decision}: {effects:?}");
+    }
+    let (history, tally) = scene.check(&runs).await;
+    assert_eq!(history.ended_as(RunState::Completed), 2, "{history:?}");
+    assert_eq!(tally.executed_twice, 1, "where a person said so");
+    Outcome { tally, recovery }
+}
+
+/// Work that ends every worker that takes it, each of which is started again: it is set aside, and the others flow.
+pub async fn poison(_round: Round) -> Outcome {
+    let mut scene = Scene::start(&FAST).await;
+    scene.lost_after(Duration::from_secs(1));
+    let _coordinator = scene.stack.coordinator().await;
+    let mut workers = [scene.worker(AGENT), scene.worker(AGENT)];
+    scene.stack.agents_are_ready(2).await;
+    let began = Instant::now();
+    let tasks = [format!("ledger {DEADLY} ms=0 hold=0")].into_iter();
+    let others = (0..20).map(|n| format!("ledger t{n} ms=20 hold=0"));
+    let runs = scene.submit(AGENT, tasks.chain(others)).await;
+    let client = scene.connect_as("client").await;
+    eventually("all runs end", PATIENCE, || {
+        for worker in &mut workers {
+            if worker.has_ended() {
+                *worker = scene.worker(AGENT);
+            }
+        }
+        let ended = count_ended(&client);
+        async { holds(ended.await? == runs.len() as u64) }
+    })
+    .await;
+    let recovery = began.elapsed();
+    let (history, tally) = scene.check(&runs).await;
+    let ended = [RunState::Completed, RunState::Failed].map(|state| history.ended_as(state));
+    assert_eq!((ended, history.dead), ([20, 1], 1), "{history:?}");
+    let result = scene.stack.result(&runs[0].to_string()).await;
+    assert_eq!(result["reason"]["code"], "SW-POISON", "{result}");
+    let begun = scene.ledger.of(&runs[0].to_string(), What::Begin);
+    assert!(begun.len() <= 11, "{} deliveries", begun.len());
     Outcome { tally, recovery }
 }
 
@@ -172,6 +242,7 @@ rules:
 pub async fn slow_tool(_round: Round) -> Outcome {
     let mut scene = Scene::start(&FAST).await;
     scene.attempt = Duration::from_secs(2);
+    scene.stack.set("SWARM_RUNS_RETRY__MAX", "0");
     let _coordinator = scene.stack.coordinator().await;
     let _worker = scene.worker(AGENT);
     scene.stack.agents_are_ready(1).await;
@@ -179,7 +250,6 @@ pub async fn slow_tool(_round: Round) -> Outcome {
     let began = Instant::now();
     scene.ended(1, PATIENCE).await;
     let recovery = began.elapsed();
-    scene.attempt = PATIENCE;
     let canceled = scene.submit_one(AGENT, "ledger u ms=600000 hold=0").await;
     eventually("the call has begun", PATIENCE, || async {
         holds(

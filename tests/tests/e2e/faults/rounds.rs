@@ -31,6 +31,7 @@ macro_rules! rounds {
 rounds! {
     f1_killed_while_the_model_thinks "F1";
     f2_killed_after_the_effect "F2";
+    f2_killed_after_the_only_effect "F2-once";
     f3_killed_between_result_and_ack "F3";
     f3_killed_after_a_finished_call "F3-call";
     f4_coordinator_killed_at_each_step "F4";
@@ -38,6 +39,9 @@ rounds! {
     f7_clients_killed "F7";
     f8_server_killed_under_load "F8";
     f9_leader_of_three_servers_killed "F9";
+    f12_model_refuses "F12";
+    f13_model_is_silent "F13";
+    f14_model_breaks_off "F14";
     f15_client_too_slow "F15";
     f16_full_disk "F16";
     f17_full_queues "F17";
@@ -45,6 +49,7 @@ rounds! {
     f19_doubled_submissions "F19";
     f20_worker_stopped_and_continued "F20";
     f21_partition "F21";
+    f22_poison "F22";
     f25_flood "F25";
     f26_slow_tool "F26";
     f30_coordinator_stopped_and_continued "F30";
