@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use swarm_protocol::{RunId, RunState};
 
-use super::scene::{FAST, PATIENCE, Scene, submit_somehow};
+use super::scene::{FAST, PATIENCE, Scene, count_ended, submit_somehow};
 use super::{Outcome, Round};
 use crate::{Process, eventually, holds};
 
@@ -14,8 +16,8 @@ const AGENTS: [&str; 3] = ["research_agent", "creative_agent", "critical_agent"]
 /// How often one of the processes is killed.
 const KILL_EVERY: Duration = Duration::from_secs(1);
 
-/// Every so many kills, the server is killed too.
-const SERVER_EVERY: usize = 10;
+/// With every so many kills, the server is killed too.
+const SERVER_EVERY: u32 = 10;
 
 /// Most that a process may have in memory.
 pub(super) const MOST_MEMORY_KIB: u64 = 256 * 1024;
@@ -44,10 +46,11 @@ pub async fn storm(mut round: Round) -> Outcome {
     });
     let client = scene.connect_as("client").await;
     let began = Instant::now();
-    let mut kills = 0;
+    let mut kills: u32 = 0;
     loop {
-        tokio::time::sleep(round.moment(KILL_EVERY * 2)).await;
-        if super::scene::count_ended(&client).await >= Some(count as u64) {
+        let next = KILL_EVERY * kills + round.moment(KILL_EVERY);
+        tokio::time::sleep(next.saturating_sub(began.elapsed())).await;
+        if count_ended(&client).await >= Some(count as u64) {
             break;
         }
         assert!(began.elapsed() < PATIENCE * 10, "{kills} kills, and no end");
@@ -111,41 +114,38 @@ pub async fn flood(round: Round) -> Outcome {
     Outcome { tally, recovery }
 }
 
-/// A cancel that is sent while submissions pour in reaches the model as soon as any other.
-pub async fn cancel_in_a_flood(round: Round) -> Outcome {
+/// A cancel that is sent while 2,000 submissions wait in the inbox reaches the model as soon as any other.
+pub async fn cancel_in_a_flood(_round: Round) -> Outcome {
     let mut scene = Scene::start(&FAST).await;
     scene.slots = 8;
-    let _coordinator = scene.stack.coordinator().await;
+    let coordinator = scene.stack.coordinator().await;
     let _worker = scene.worker("research_agent");
     scene.stack.agents_are_ready(1).await;
     let rules = "rules: [{when: {user: slow}, then: [{latency: 60s}, {text: late}]}, {then: [{text: done}]}]";
     scene.stack.sim.follow(rules).await;
     let slow = scene.submit_one("research_agent", "slow").await;
     scene.models_at_work(1).await;
-    let quick = round.size(2000, 2000);
+    coordinator.signal(Signal::SIGSTOP);
+    let quick = (0..2000).map(|n| format!("task {n}"));
+    let mut runs = scene.submit("research_agent", quick).await;
+    runs.push(slow);
+    let waiting = scene.stack.observe("STREAM.INFO.SWARM_INBOX").await;
+    assert_eq!(waiting["state"]["messages"], 2000, "{waiting}");
     let client = scene.connect_as("client").await;
-    let mut runs = vec![slow];
-    for n in 0..quick {
-        let run = RunId::random();
-        super::scene::send(&client, "research_agent", run, &format!("task {n}")).await;
-        runs.push(run);
-    }
-    client.flush().await.unwrap();
+    coordinator.signal(Signal::SIGCONT);
     let asked = Instant::now();
-    let reply = client
-        .request("swarm.cancel", slow.to_string().into())
-        .await;
-    eprintln!("cancel: answered after {:?}: {reply:?}", asked.elapsed());
+    let reply = client.request("swarm.cancel", slow.to_string().into()).await;
+    let reply: Value = serde_json::from_slice(&reply.unwrap().payload).unwrap();
+    assert_eq!(reply, json!({ "run": slow, "state": "canceling" }));
+    let answered = asked.elapsed();
     eventually("the connection is closed", PATIENCE, || async {
         holds(scene.stack.sim.disconnected().await == 1)
     })
     .await;
     let recovery = asked.elapsed();
     let waiting = scene.stack.observe("STREAM.INFO.SWARM_INBOX").await;
-    eprintln!(
-        "cancel: closed after {recovery:?}, {} in the inbox",
-        waiting["state"]["messages"]
-    );
+    let left = &waiting["state"]["messages"];
+    eprintln!("cancel: answered after {answered:?}, closed after {recovery:?}, {left} still wait");
     assert!(recovery < Duration::from_secs(1), "{recovery:?}");
     scene.ended(runs.len(), PATIENCE * 2).await;
     let (history, tally) = scene.check(&runs).await;

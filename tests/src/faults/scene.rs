@@ -247,15 +247,6 @@ pub async fn store(
     }
 }
 
-/// Sends a submission, and does not wait for the server's word.
-pub async fn send(client: &async_nats::Client, agent: &str, run: RunId, task: &str) {
-    let mut named = HeaderMap::new();
-    named.insert(headers::RUN_ID, run.to_string());
-    let subject = format!("swarm.submit.{agent}");
-    let sent = client.publish_with_headers(subject, named, task.to_owned().into());
-    sent.await.unwrap();
-}
-
 /// Submits tasks to an agent, each again and again until it is stored, whatever happens to the server meanwhile.
 pub async fn submit_somehow(
     client: &async_nats::Client,
