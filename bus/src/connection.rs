@@ -218,6 +218,7 @@ impl Bus {
             role: options.role,
         };
         bus.check_server(url, deadline).await?;
+        bus.first_connection_is_counted().await;
         Ok(bus)
     }
 
@@ -394,6 +395,19 @@ impl Bus {
             REQUEST_TIMEOUT,
         )
         .await
+    }
+
+    /// The client library tells of a connection a little later than it has it: whoever looks out for another one must not
+    /// take this for it.
+    async fn first_connection_is_counted(&self) {
+        let mut connections = self.connections.clone();
+        let counted = connections.wait_for(|count| *count > 0);
+        if tokio::time::timeout(SHORTEST_ANSWER, counted)
+            .await
+            .is_err()
+        {
+            tracing::debug!("the client library did not tell of the connection");
+        }
     }
 
     async fn check_server(&self, url: String, deadline: Instant) -> Result<(), ConnectError> {

@@ -9,6 +9,7 @@
 
 pub mod cards;
 pub mod connection;
+pub mod dead;
 pub mod delivery;
 pub mod fence;
 pub mod gate;

@@ -18,6 +18,10 @@ use crate::topology::RUNS;
 /// Messages of one batched get.
 const BATCH: usize = 512;
 
+/// Bytes of one batched get, about: the server ends the connection of whoever has more on its way than its `max_pending`,
+/// 64 MB, and a batch that is bounded by a count alone may be larger.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// The next message of a batch is waited for this long.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -87,38 +91,58 @@ impl Bus {
         subject: &str,
         from: u64,
     ) -> Result<Vec<StoredMessage>, ReadError> {
-        let mut messages = Vec::new();
+        self.read_window(RUNS, subject, from, u64::MAX).await
+    }
+
+    /// The messages of a stream from one sequence on and before another, oldest first.
+    pub(crate) async fn read_window(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        before: u64,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let mut messages: Vec<StoredMessage> = Vec::new();
         let mut next = from.max(1);
-        loop {
-            let more = self.read_batch(subject, next, &mut messages).await?;
+        while next < before {
+            let batch = usize::try_from(before - next).unwrap_or(BATCH).min(BATCH);
+            let more = self
+                .read_batch(stream, subject, next, batch, &mut messages)
+                .await?;
             match messages.last() {
                 Some(last) if more && last.seq >= next => next = last.seq + 1,
-                _ => return Ok(messages),
+                _ => break,
             }
         }
+        messages.retain(|message| message.seq < before);
+        Ok(messages)
     }
 
     /// Reads one batch; whether there is more behind it.
     async fn read_batch(
         &self,
+        stream: &str,
         subject: &str,
         from: u64,
+        batch: usize,
         into: &mut Vec<StoredMessage>,
     ) -> Result<bool, ReadError> {
         #[derive(Serialize)]
         struct Request<'a> {
             batch: usize,
+            max_bytes: usize,
             seq: u64,
             next_by_subj: &'a str,
         }
         let inbox = self.new_inbox();
         let mut replies = self.subscribe(&inbox).await.map_err(ReadError::Request)?;
         let request = json!(Request {
-            batch: BATCH,
+            batch,
+            max_bytes: BATCH_BYTES,
             seq: from,
             next_by_subj: subject
         });
-        let api = format!("$JS.API.DIRECT.GET.{RUNS}");
+        let api = format!("$JS.API.DIRECT.GET.{stream}");
         let request = Outgoing::new(&api, request.to_string(), TraceParent::root());
         self.send_with_reply(request, &inbox)
             .await

@@ -141,7 +141,7 @@ pub fn streams(settings: &Settings) -> Vec<Stream> {
             json!({
                 "subjects": [subjects::ALL_DEAD],
                 "retention": "limits", "discard": "old", "max_bytes": 256 * MIB, "max_age": nanos(30 * DAY),
-                "duplicate_window": nanos(Duration::from_secs(600)),
+                "duplicate_window": nanos(Duration::from_secs(600)), "allow_direct": true,
             }),
         ),
         stream(

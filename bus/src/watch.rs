@@ -3,6 +3,7 @@
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::consumer::{Consumer, DeliverPolicy};
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 
 use crate::connection::Bus;
 use crate::message::Incoming;
@@ -29,6 +30,7 @@ pub struct Watched {
 /// Messages of a stream: the last of each subject, then every new one.
 pub struct Watch {
     messages: Ordered,
+    connections: watch::Receiver<u64>,
     stream: &'static str,
     /// Messages that were there when the watch began.
     pub initial: u64,
@@ -55,6 +57,8 @@ impl Bus {
         content: Content,
     ) -> Result<Watch, WatchError> {
         let failed = |detail: String| WatchError { stream, detail };
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
         let context = async_nats::jetstream::new(self.client.clone());
         let found = context
             .get_stream_no_info(stream)
@@ -77,6 +81,7 @@ impl Bus {
             .map_err(|error| failed(error.to_string()))?;
         Ok(Watch {
             messages,
+            connections,
             stream,
             initial,
         })
@@ -87,10 +92,18 @@ impl Watch {
     /// The next message.
     ///
     /// # Errors
-    /// When the watch broke: set up a new one.
+    /// When the watch broke: set up a new one. It does with the connection, as a server that was restarted has forgotten the
+    /// consumer, and the client library would ask for that only after 15 s of silence.
     pub async fn next(&mut self) -> Result<Watched, WatchError> {
         let failed = |stream, detail: String| WatchError { stream, detail };
-        match self.messages.next().await {
+        let next = tokio::select! {
+            biased;
+            Ok(()) = self.connections.changed() => {
+                return Err(failed(self.stream, "the connection was lost meanwhile".to_owned()));
+            }
+            next = self.messages.next() => next,
+        };
+        match next {
             None => Err(failed(self.stream, "the watch ended".to_owned())),
             Some(Err(error)) => Err(failed(self.stream, error.to_string())),
             Some(Ok(message)) => {

@@ -93,12 +93,15 @@ pub(crate) enum Command {
     },
     /// Submit a task, show its progress, and print the answer
     Run(RunArgs),
-    /// List, show, watch, explain, cancel and delete runs
+    /// List, show, watch, explain, cancel, pause, retry, answer and delete runs
     #[command(subcommand)]
     Runs(RunsCommand),
     /// Show the agents that are running
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// List, show, requeue and drop what was set aside
+    #[command(subcommand)]
+    Dead(DeadCommand),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -327,6 +330,37 @@ pub(crate) enum RunsCommand {
         /// Why, for whoever reads the run
         #[arg(long)]
         reason: Option<String>,
+    },
+}
+
+/// `swarm dead …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List what was set aside, newest first
+    List {
+        /// Most of a page
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// The next page: what the page before ended with
+        #[arg(long, value_name = "ID")]
+        before: Option<u64>,
+    },
+    /// Show one with its payload
+    Show {
+        /// Its id, as the list has it
+        id: u64,
+    },
+    /// Take up again: a task gets a new attempt, a submission becomes a run
+    Requeue {
+        /// Their ids, as the list has them
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+    /// Forget
+    Drop {
+        /// Their ids, as the list has them
+        #[arg(required = true)]
+        ids: Vec<u64>,
     },
 }
 

@@ -20,6 +20,7 @@ mod completions;
 mod config;
 mod connect;
 mod data_dir;
+mod dead;
 mod doctor;
 mod exit;
 mod health;
@@ -98,6 +99,10 @@ async fn execute(global: Global, command: Command) -> Result<(), Failure> {
         Command::Agents(command) => {
             let client = client(&global, &load()?.config).await?;
             runs::agents(&client, command, global.output).await
+        }
+        Command::Dead(command) => {
+            let client = client(&global, &load()?.config).await?;
+            dead::dead(&client, command, global.output).await
         }
         // These are of use when the configuration is wrong, too.
         Command::Config(command) => config::command::run(&global, command),

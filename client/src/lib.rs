@@ -10,8 +10,9 @@ use std::time::Duration;
 use swarm_bus::connection::RequestError;
 use swarm_bus::{Bus, Incoming, Outgoing, PublishError, ReadError};
 use swarm_protocol::endpoint::{
-    AgentsReply, AgentsRequest, DecideRequest, DeleteReply, Explanation, MessageRequest, OpenError,
-    RetryReply, RunRequestBody, RunsReply, RunsRequest, StateReply,
+    AgentsReply, AgentsRequest, DeadReply, DeadRequest, DeadsReply, DeadsRequest, DecideRequest,
+    DeleteReply, Explanation, MessageRequest, OpenError, RetryReply, RunRequestBody, RunsReply,
+    RunsRequest, StateReply,
 };
 use swarm_protocol::event::Body;
 use swarm_protocol::journal::{Approval, CallDecision};
@@ -268,6 +269,44 @@ impl Client {
             reason: None,
         };
         read(&self.call(subjects::DELETE, &body, ENDPOINT_TIMEOUT).await?)
+    }
+
+    /// Dead letters, newest first, or one.
+    ///
+    /// # Errors
+    /// When the one that is named does not exist.
+    pub async fn dead(&self, request: &DeadsRequest) -> Result<DeadsReply, ClientError> {
+        read(
+            &self
+                .call(subjects::DEAD_LETTERS, request, ENDPOINT_TIMEOUT)
+                .await?,
+        )
+    }
+
+    /// Takes a dead letter up again.
+    ///
+    /// # Errors
+    /// When it does not exist, or cannot be taken up.
+    pub async fn requeue(&self, id: u64) -> Result<DeadReply, ClientError> {
+        let body = DeadRequest { id };
+        read(
+            &self
+                .call(subjects::DEAD_REQUEUE, &body, ENDPOINT_TIMEOUT)
+                .await?,
+        )
+    }
+
+    /// Forgets a dead letter.
+    ///
+    /// # Errors
+    /// When there never was such a one.
+    pub async fn drop_dead(&self, id: u64) -> Result<DeadReply, ClientError> {
+        let body = DeadRequest { id };
+        read(
+            &self
+                .call(subjects::DEAD_DROP, &body, ENDPOINT_TIMEOUT)
+                .await?,
+        )
     }
 
     /// Live agent instances.

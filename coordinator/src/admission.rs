@@ -128,7 +128,12 @@ impl Shared {
     /// Decides from what is known now whether submissions are taken.
     pub(crate) fn admit(&self) {
         let percent = self.store.percent(topology::RUNS).unwrap_or(0);
-        self.admission.decide(self.index.open(), percent);
+        // What an index does not know that was cut off may be open, too.
+        if self.index.is_current() {
+            self.admission.decide(self.index.open(), percent);
+        } else {
+            self.admission.keeper.set(0);
+        }
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) async fn keep(shared: Arc<Shared>, shutdown: Shutdown) {
         .await
         .is_some()
     {
+        if !shared.index.is_current() {
+            continue;
+        }
         let looking = keeper.look(&shared);
         if shutdown.stop.run_until_cancelled(looking).await.is_none() {
             return;

@@ -20,6 +20,7 @@ use crate::index::Index;
 mod agents;
 mod ask;
 mod commands;
+mod dead;
 mod decide;
 mod delete;
 mod explain;
@@ -31,7 +32,7 @@ mod runs;
 
 use commands::Command;
 
-const ENDPOINTS: [Endpoint; 15] = [
+const ENDPOINTS: [Endpoint; 18] = [
     Endpoint {
         name: "ask",
         subject: subjects::ASK,
@@ -83,6 +84,18 @@ const ENDPOINTS: [Endpoint; 15] = [
     Endpoint {
         name: "delete",
         subject: subjects::DELETE,
+    },
+    Endpoint {
+        name: "dead",
+        subject: subjects::DEAD_LETTERS,
+    },
+    Endpoint {
+        name: "dead-requeue",
+        subject: subjects::DEAD_REQUEUE,
+    },
+    Endpoint {
+        name: "dead-drop",
+        subject: subjects::DEAD_DROP,
     },
     Endpoint {
         name: "agents",
@@ -159,6 +172,9 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "deny" => decide::answer(&shared, CallDecision::Denied, call).await,
         "message" => message::answer(&shared, call).await,
         "delete" => delete::answer(&shared, call).await,
+        "dead" => dead::list(&shared, call).await,
+        "dead-requeue" => dead::requeue(&shared, call).await,
+        "dead-drop" => dead::drop(&shared, call).await,
         "agents" => agents::answer(&shared, call).await,
         "register" => register::answer(&shared, call).await,
         other => tracing::error!(endpoint = other, "no such endpoint"),

@@ -9,16 +9,31 @@ use swarm_bus::{Bus, topology};
 use swarm_protocol::metrics as names;
 use swarm_protocol::summary::{Stored, Summary};
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState, Timestamp, headers, subjects};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Pause before a broken watch is set up again.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
 
+/// A question waits so long for an index that is catching up.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// All runs of the store; cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Index {
     inner: Arc<Mutex<Inner>>,
     changed: Arc<Notify>,
+    /// Whether it has all that is stored, as far as its watch knows.
+    current: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            inner: Arc::default(),
+            changed: Arc::default(),
+            current: Arc::new(watch::Sender::new(false)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +158,33 @@ impl Index {
     fn knows(&self, run: RunId, seq: u64) -> bool {
         let known = self.lock().runs.get(&run).map(|known| known.seq);
         known.is_some_and(|known| known >= seq)
+    }
+
+    /// Whether it has all that is stored: one that was cut off is not believed before it has caught up.
+    pub(crate) fn is_current(&self) -> bool {
+        *self.current.borrow()
+    }
+
+    /// Waits a moment until it has all that is stored.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(crate) async fn caught_up(&self) -> Result<(), ErrorBody> {
+        let mut current = self.current.subscribe();
+        let caught_up = current.wait_for(|current| *current);
+        match tokio::time::timeout(CATCH_UP_PATIENCE, caught_up).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => {
+                let message =
+                    "this coordinator was cut off and is still reading what it missed: ask again";
+                Err(ErrorBody::new(Code::Unavailable, message))
+            }
+        }
+    }
+
+    fn set_current(&self, current: bool) {
+        self.current.send_replace(current);
+        self.changed.notify_one();
     }
 
     /// Waits until the watch has brought something new since the last call.
@@ -325,33 +367,38 @@ pub(crate) fn unknown(reference: &RunRef) -> ErrorBody {
 /// # Errors
 /// When the watch cannot be set up.
 pub(crate) async fn follow(bus: &Bus, index: Index) -> Result<(), WatchError> {
-    let mut watch = open(bus).await?;
-    let mut missing = watch.initial;
-    while missing > 0 {
-        let message = watch.next().await?;
-        missing = message.pending;
-        take(&index, &message);
-    }
+    let mut watch = fill(bus, &index).await?;
     let bus = bus.clone();
     tokio::spawn(async move {
         loop {
             while let Ok(message) = watch.next().await {
                 take(&index, &message);
             }
-            watch = reopen(&bus).await;
+            index.set_current(false);
+            watch = fill_again(&bus, &index).await;
         }
     });
     Ok(())
 }
 
-async fn open(bus: &Bus) -> Result<Watch, WatchError> {
-    bus.watch(topology::RUNS, subjects::RUN_LOGS, Content::Headers)
-        .await
+/// Brings the index to what is stored now; from there on the watch has what is new.
+async fn fill(bus: &Bus, index: &Index) -> Result<Watch, WatchError> {
+    let mut watch = bus
+        .watch(topology::RUNS, subjects::RUN_LOGS, Content::Headers)
+        .await?;
+    let mut missing = watch.initial;
+    while missing > 0 {
+        let message = watch.next().await?;
+        missing = message.pending;
+        take(index, &message);
+    }
+    index.set_current(true);
+    Ok(watch)
 }
 
-async fn reopen(bus: &Bus) -> Watch {
+async fn fill_again(bus: &Bus, index: &Index) -> Watch {
     loop {
-        match open(bus).await {
+        match fill(bus, index).await {
             Ok(watch) => return watch,
             Err(error) => {
                 tracing::debug!(%error, "the index is not being kept; trying again");

@@ -163,12 +163,14 @@ impl Coordinator {
 
     /// Whether this coordinator can work now; what it waits for otherwise.
     pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-        let bus = self.shared.bus.clone();
+        let (bus, index) = (self.shared.bus.clone(), self.shared.index.clone());
         move || {
-            if bus.is_connected() {
+            if !bus.is_connected() {
+                Err("the connection to NATS is lost".to_owned())
+            } else if index.is_current() {
                 Ok(())
             } else {
-                Err("the connection to NATS is lost".to_owned())
+                Err("it reads what it has missed".to_owned())
             }
         }
     }

@@ -85,4 +85,14 @@ impl Dead {
             payload_base64: base64,
         }
     }
+
+    /// The payload as it was; nothing when it was not kept.
+    #[must_use]
+    pub fn content(&self) -> Option<Vec<u8>> {
+        match (&self.payload, &self.payload_base64) {
+            (Some(text), _) => Some(text.clone().into_bytes()),
+            (None, Some(base64)) => BASE64_STANDARD.decode(base64).ok(),
+            (None, None) => None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
+use crate::dead::Dead;
 use crate::error::{Code, ErrorBody};
 use crate::ids::{AgentName, RunId, RunRef};
 use crate::summary::{RunState, Summary, WaitingFor};
@@ -72,11 +73,19 @@ pub fn read_about_run<T: serde::de::DeserializeOwned>(
     payload: &[u8],
     run: impl Fn(&T) -> &str,
 ) -> Result<(RunRef, T), ErrorBody> {
+    let request: T = read_request(payload)?;
+    Ok((reference(run(&request))?, request))
+}
+
+/// Reads a request that is a document.
+///
+/// # Errors
+/// `SW-JSON` or `SW-ENCODING`.
+pub fn read_request<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, ErrorBody> {
     let text = std::str::from_utf8(payload).map_err(|error| {
         ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}"))
     })?;
-    let request: T = read_json(text)?;
-    Ok((reference(run(&request))?, request))
+    read_json(text)
 }
 
 fn reference(text: &str) -> Result<RunRef, ErrorBody> {
@@ -224,6 +233,57 @@ pub struct RetryReply {
 pub struct DeleteReply {
     /// The run that was.
     pub run: RunId,
+}
+
+/// `dead`: which dead letters to list; all fields may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadsRequest {
+    /// Only this one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<u64>,
+    /// Most items of a reply; 100 when not given, which is also the most.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<usize>,
+    /// Only older ones than this, the `next` of the reply before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<u64>,
+}
+
+/// A dead letter with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadItem {
+    /// Its sequence in SWARM_DEAD.
+    pub id: u64,
+    /// What it says. The payload is left out where the reply has no room for it: ask for it by its id.
+    #[serde(flatten)]
+    pub dead: Dead,
+}
+
+/// Reply of `dead`: newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadsReply {
+    /// The dead letters.
+    pub items: Vec<DeadItem>,
+    /// Where the next page begins, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<u64>,
+}
+
+/// `dead.requeue` and `dead.drop`: which dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadRequest {
+    /// Its id.
+    pub id: u64,
+}
+
+/// Reply of `dead.requeue` and `dead.drop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadReply {
+    /// Its id.
+    pub id: u64,
+    /// The run that goes on, or is new, because of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub run: Option<RunId>,
 }
 
 /// `agents`: which cards to list; all fields may be left out.

@@ -130,6 +130,10 @@ codes! {
     MessageTo "SW-MESSAGE-TO" 409 lasting "Name an agent whose task has not ended: `swarm runs explain <run>`.",
     /// The run has as many events, or as much text, as a run may have.
     Limit "SW-LIMIT" 409 lasting "Submit what is left as a new run.",
+    /// No such dead letter.
+    DeadUnknown "SW-DEAD-UNKNOWN" 404 lasting "`swarm dead list` shows those there are. They are kept 30 days.",
+    /// The dead letter cannot be taken up again.
+    NotRequeued "SW-NOT-REQUEUED" 409 lasting "The message says why. `swarm dead show <id>` has what it was, `swarm dead drop <id>` forgets it.",
     /// No agent could do the task: each that took it ended without a word, time and again.
     Poison "SW-POISON" 500 lasting "`swarm dead list` has it; find out in the log of the agents what it does to them, then `swarm dead requeue <id>`.",
     /// The run has ended otherwise than the command wants.
@@ -175,7 +179,7 @@ codes! {
     /// The run has used what it may. The text is what there was until then.
     Budget "SW-BUDGET" 500 lasting "Submit with a larger `budget`, or raise `runs.budget`.",
     /// A message in a stream cannot be read. It is a dead letter.
-    Undecodable "SW-UNDECODABLE" 400 lasting "`swarm doctor` counts dead letters. Find out who wrote it; in a swarm of several versions, upgrade the older processes.",
+    Undecodable "SW-UNDECODABLE" 400 lasting "`swarm dead list` shows it. Find out who wrote it; in a swarm of several versions, upgrade the older processes.",
     /// The log of a run cannot be read as one. The run is set aside, no other is touched.
     Log "SW-LOG" 500 lasting "Submit the task again. `swarm runs explain <run>` says what is wrong with the log; keep it for a report.",
     /// Nothing answers, or nothing can be stored now: no NATS server, no coordinator, or a stream that is full.

@@ -60,6 +60,12 @@ pub const DENY: &str = "swarm.deny";
 pub const MESSAGE: &str = "swarm.message";
 /// The endpoint that forgets a run.
 pub const DELETE: &str = "swarm.delete";
+/// The endpoint that lists dead letters.
+pub const DEAD_LETTERS: &str = "swarm.dead";
+/// The endpoint that takes a dead letter up again.
+pub const DEAD_REQUEUE: &str = "swarm.dead.requeue";
+/// The endpoint that forgets a dead letter.
+pub const DEAD_DROP: &str = "swarm.dead.drop";
 /// The endpoint that lists agents.
 pub const AGENTS: &str = "swarm.agents";
 /// The endpoint that announces an instance.
@@ -164,6 +170,14 @@ pub fn event(run: RunId) -> String {
 #[must_use]
 pub fn work(agent: &AgentName) -> String {
     format!("swarm.work.{agent}")
+}
+
+/// Whether a subject is that of an agent's work.
+#[must_use]
+pub fn is_work(subject: &str) -> bool {
+    subject
+        .strip_prefix("swarm.work.")
+        .is_some_and(|agent| agent.parse::<AgentName>().is_ok())
 }
 
 /// Dead letters of an agent.

@@ -14,6 +14,7 @@ pub mod reference;
 pub mod server;
 pub mod sim;
 pub mod skewed;
+pub mod small_disk;
 pub mod stack;
 pub mod tools;
 

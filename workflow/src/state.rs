@@ -173,6 +173,14 @@ pub enum Progress {
     Ended(Box<Answer>),
 }
 
+impl Progress {
+    /// Whether an attempt is dispatched and has not ended.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+}
+
 /// A log that tells no story: its run is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {

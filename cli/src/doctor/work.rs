@@ -27,9 +27,6 @@ const NAMED: usize = 5;
 /// What Ollama serves of one model at a time unless it is told otherwise by this variable.
 const PARALLEL_VARIABLE: &str = "OLLAMA_NUM_PARALLEL";
 
-/// The nats CLI as who may look at dead letters.
-const AS_COORDINATOR: &str = r#"nats --user coordinator --password "$SWARM_COORDINATOR_PASSWORD" --inbox-prefix _INBOX_coordinator"#;
-
 pub(super) async fn look(seen: &Seen, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(dead_letters(seen).await);
@@ -63,10 +60,7 @@ async fn dead_letters(seen: &Seen) -> Option<Finding> {
         several => Finding::problem(
             "dead letters",
             format!("{several} in {}", topology::DEAD),
-            format!(
-                "`{AS_COORDINATOR} stream get {0} --last-for '>'` shows the last one, `{AS_COORDINATOR} stream rmm {0} SEQ --force` removes one",
-                topology::DEAD
-            ),
+            "`swarm dead list` shows them, `swarm dead requeue ID` takes one up again, `swarm dead drop ID` forgets it",
         ),
     })
 }

@@ -65,7 +65,9 @@ async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBo
         shared.index.ended(run, wait.0.min(LONGEST_WAIT)).await;
     }
     match shared.index.state(run) {
-        Some(state) if !state.is_terminal() => return Ok((run, Found::Open(state))),
+        Some(state) if !state.is_terminal() && shared.index.is_current() => {
+            return Ok((run, Found::Open(state)));
+        }
         // Not in the index: it may have ended a moment ago.
         Some(_) | None => {}
     }
@@ -88,6 +90,10 @@ impl Shared {
         reference: &RunRef,
         wait: Option<Duration>,
     ) -> Result<RunId, ErrorBody> {
+        if let RunRef::Id(run) = reference {
+            return Ok(*run);
+        }
+        self.index.caught_up().await?;
         let deadline = tokio::time::Instant::now() + wait.unwrap_or_default().min(LONGEST_WAIT);
         loop {
             match self.index.resolve(reference) {

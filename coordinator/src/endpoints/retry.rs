@@ -4,7 +4,7 @@ use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{RetryReply, RunRequest};
 use swarm_protocol::event::Cause;
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState};
-use swarm_workflow::Input;
+use swarm_workflow::{Input, State};
 use tracing::Instrument as _;
 
 use crate::Shared;
@@ -23,6 +23,13 @@ async fn retry(shared: &Shared, call: &Call) -> Result<RetryReply, ErrorBody> {
     let old = shared.resolve(&request.run, None).await?;
     let known = shared.load(old).await.map_err(|error| error.to_body())?;
     let state = known.state.ok_or_else(|| unknown(&RunRef::Id(old)))?;
+    again(shared, old, &state)
+        .await
+        .map(|run| RetryReply { run })
+}
+
+/// A run again that has ended, as a new one: which.
+pub(super) async fn again(shared: &Shared, old: RunId, state: &State) -> Result<RunId, ErrorBody> {
     if !matches!(state.phase, RunState::Failed | RunState::Canceled) || state.is_deleted() {
         return Err(not_again(old, state.phase));
     }
@@ -32,17 +39,17 @@ async fn retry(shared: &Shared, call: &Call) -> Result<RetryReply, ErrorBody> {
         endpoint: "retry".to_owned(),
     };
     let outcome = shared
-        .transition(run, Input::Repeat(&state), &cause)
+        .transition(run, Input::Repeat(state), &cause)
         .instrument(tracing::error_span!("retry", %run))
         .await;
     match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(_) => Ok(RetryReply { run }),
+        Outcome::Applied(_) => Ok(run),
         Outcome::Ignored(None) => Err(not_again(old, state.phase)),
         Outcome::Ignored(Some(known)) => {
             if known.unconfirmed() {
                 shared.confirm(run).await.map_err(|error| error.to_body())?;
             }
-            Ok(RetryReply { run })
+            Ok(run)
         }
     }
 }

@@ -13,7 +13,11 @@ use crate::Shared;
 const PAGE_BYTES: usize = 512 * 1024;
 
 pub(super) async fn answer(shared: &Shared, call: Call) {
-    match list(shared, call.request.payload()) {
+    let listed = match shared.index.caught_up().await {
+        Ok(()) => list(shared, call.request.payload()),
+        Err(behind) => Err(behind),
+    };
+    match listed {
         Ok(reply) => call.reply_json(&reply).await,
         Err(error) => call.fail(&error).await,
     }

@@ -134,7 +134,9 @@ pub async fn cancel_in_a_flood(_round: Round) -> Outcome {
     let client = scene.connect_as("client").await;
     coordinator.signal(Signal::SIGCONT);
     let asked = Instant::now();
-    let reply = client.request("swarm.cancel", slow.to_string().into()).await;
+    let reply = client
+        .request("swarm.cancel", slow.to_string().into())
+        .await;
     let reply: Value = serde_json::from_slice(&reply.unwrap().payload).unwrap();
     assert_eq!(reply, json!({ "run": slow, "state": "canceling" }));
     let answered = asked.elapsed();

@@ -11,7 +11,8 @@ use super::Outcome;
 use super::history::{History, Tally};
 use super::ledger::Ledger;
 use super::worker::{SETUP, Setup};
-use crate::server::{SmallDisk, connect_as};
+use crate::server::connect_as;
+use crate::small_disk::SmallDisk;
 use crate::{Process, Stack, eventually, holds, tools};
 
 /// How long a worker may be silent here.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::scene::{AGENT, FAST, PATIENCE, Scene, store, submit_somehow};
 use super::{Outcome, Round};
-use crate::server::SmallDisk;
+use crate::small_disk::SmallDisk;
 use crate::{Server, Stack, eventually, holds};
 
 /// The disk of the server is full: nothing is accepted that is not stored, whoever submits is told, and when there is room

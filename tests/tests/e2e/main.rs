@@ -7,6 +7,8 @@ mod cancel;
 mod clients;
 mod commands;
 mod config;
+mod contract;
+mod dead_letters;
 mod deploy;
 mod docs;
 mod doctor;
