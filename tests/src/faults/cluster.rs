@@ -12,8 +12,8 @@ use crate::process::free_port;
 use crate::server::connect_as;
 use crate::{Server, Stack, eventually, holds};
 
-/// Longest time without the end of a run when a server is lost.
-const LONGEST_STALL: Duration = Duration::from_secs(10);
+/// Runs while the leader is killed.
+const RUNS: usize = 500;
 
 /// The leader of the runs is killed while runs go on, and comes back later.
 pub async fn leader_killed(mut round: Round) -> Outcome {
@@ -43,10 +43,9 @@ pub async fn leader_killed(mut round: Round) -> Outcome {
     let info = stream(&urls).await.unwrap();
     assert_eq!(info["config"]["num_replicas"], 3, "{info}");
 
-    let count = round.size(500, 500);
     let client = scene.connect_as("client").await;
     let submitting = tokio::spawn(async move {
-        let tasks = (0..count).map(|n| format!("ledger t{n} ms=20 hold=0"));
+        let tasks = (0..RUNS).map(|n| format!("ledger t{n} ms=20 hold=0"));
         submit_somehow(&client, AGENT, tasks).await
     });
     scene.ended(20 + round.pick(100), PATIENCE).await;
@@ -83,9 +82,11 @@ pub async fn leader_killed(mut round: Round) -> Outcome {
     })
     .await;
     let (history, tally) = scene.check(&runs).await;
-    assert_eq!(history.ended_as(RunState::Completed), count);
+    assert_eq!(history.ended_as(RunState::Completed), RUNS);
     let recovery = history.longest_stall();
-    assert!(recovery < LONGEST_STALL, "{recovery:?}");
+    // Beside other tests the election takes longer.
+    let longest = round.size(Duration::from_secs(30), Duration::from_secs(10));
+    assert!(recovery < longest, "{recovery:?}");
     Outcome { tally, recovery }
 }
 

@@ -13,6 +13,9 @@ use crate::{Process, eventually, holds};
 /// The agents of the storm, with one worker each.
 const AGENTS: [&str; 3] = ["research_agent", "creative_agent", "critical_agent"];
 
+/// Tasks of the storm.
+const TASKS: usize = 2000;
+
 /// How often one of the processes is killed.
 const KILL_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,12 +36,11 @@ pub async fn storm(mut round: Round) -> Outcome {
     let workers = AGENTS.map(|agent| scene.worker(agent));
     let mut processes: Vec<Process> = coordinators.into_iter().chain(workers).collect();
     scene.stack.agents_are_ready(3).await;
-    let count = round.size(2000, 2000);
     let submitter = scene.connect_as("client").await;
     let submitting = tokio::spawn(async move {
         let mut runs: Vec<RunId> = Vec::new();
         for agent in AGENTS {
-            let share = (0..count).filter(|n| AGENTS[n % 3] == agent);
+            let share = (0..TASKS).filter(|n| AGENTS[n % 3] == agent);
             let tasks = share.map(|n| format!("ledger t{n} ms=20 hold=0"));
             runs.extend(submit_somehow(&submitter, agent, tasks).await);
         }
@@ -50,12 +52,12 @@ pub async fn storm(mut round: Round) -> Outcome {
     loop {
         let next = KILL_EVERY * kills + round.moment(KILL_EVERY);
         tokio::time::sleep(next.saturating_sub(began.elapsed())).await;
-        if count_ended(&client).await >= Some(count as u64) {
+        if count_ended(&client).await >= Some(TASKS as u64) {
             break;
         }
         assert!(began.elapsed() < PATIENCE * 10, "{kills} kills, and no end");
         kills += 1;
-        if kills % SERVER_EVERY == 0 {
+        if kills.is_multiple_of(SERVER_EVERY) {
             scene.stack.server.kill_and_restart().await;
         }
         let struck = round.pick(processes.len());
@@ -67,11 +69,11 @@ pub async fn storm(mut round: Round) -> Outcome {
     }
     let took = began.elapsed();
     let runs = submitting.await.unwrap();
-    assert_eq!(runs.len(), count);
+    assert_eq!(runs.len(), TASKS);
     // What was answered last may wait for the acknowledgement of one who was killed.
     let (history, tally) = scene.check(&runs).await;
-    eprintln!("storm: {count} tasks in {took:?}, {kills} kills");
-    assert_eq!(history.ended_as(RunState::Completed), count);
+    eprintln!("storm: {TASKS} tasks in {took:?}, {kills} kills");
+    assert_eq!(history.ended_as(RunState::Completed), TASKS);
     Outcome {
         tally,
         recovery: history.longest_stall(),

@@ -370,10 +370,12 @@ mod tests {
     use super::*;
     use crate::tools;
 
+    type Messages = Vec<(String, Value)>;
+
     const AT: i64 = 1_700_000_000_000;
 
     /// What version 0.1.0 stored of a run of several turns, and the result of a call before its end.
-    fn stored() -> (RunId, Vec<(String, Value)>) {
+    fn stored() -> (RunId, Messages) {
         let file = tools::repository().join("tests/golden/0.1.0/several_turns.jsonl");
         let text = std::fs::read_to_string(file).unwrap();
         let messages = text.lines().map(|line| {
@@ -382,7 +384,7 @@ mod tests {
             let subject = message["subject"].as_str().unwrap().to_owned();
             (subject, serde_json::from_str(payload).unwrap())
         });
-        let mut messages: Vec<(String, Value)> = messages.collect();
+        let mut messages: Messages = messages.collect();
         let run = subjects::run_of_log(&messages[0].0).unwrap();
         let end = end_in(&messages);
         let (subject, mut result) = messages[end].clone();
@@ -436,7 +438,7 @@ mod tests {
         let (run, whole) = stored();
         let (_folder, ledger) = nothing_written();
         let (end, last) = (end_in(&whole), whole.len() - 1);
-        let with = |change: &dyn Fn(&mut Vec<(String, Value)>)| {
+        let with = |change: &dyn Fn(&mut Messages)| {
             let mut messages = whole.clone();
             change(&mut messages);
             problems(&messages, run, &ledger)
