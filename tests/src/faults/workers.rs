@@ -187,54 +187,82 @@ rules:
     Outcome { tally, recovery }
 }
 
-/// A worker is stopped in the middle of its model's answer for longer than it may be silent, and goes on when its task has
-/// long been done by another one: what it appends is refused, nothing changes, and its own model call is given up.
+/// A worker is stopped in the middle of its model's answer and of a call, for longer than it may be silent, and goes on when
+/// both tasks have long been done by another one: what it appends is refused, nothing changes, and its model call is given up.
 pub async fn stopped_and_continued(mut round: Round) -> Outcome {
-    let scene = Scene::start(&FAST).await;
+    let mut scene = Scene::start(&FAST).await;
+    scene.slots = 2;
     let _coordinator = scene.stack.coordinator().await;
     let first = scene.worker(AGENT);
     scene.stack.agents_are_ready(1).await;
     // Its model still speaks when it wakes up; the model of the other one answers at once.
     let away = round.size(Duration::from_secs(6), Duration::from_secs(60));
-    let speaks = (away + Duration::from_secs(20)).as_secs();
+    let seconds = usize::try_from(away.as_secs()).unwrap() + 20;
     let rules = format!(
         "
 rules:
-- when: {{call: 1}}
+- when: {{user: Speak, call: 1}}
   then: [{{latency: 200ms}}, {{tokens_per_second: 2}}, {{text: '{}'}}]
-- then: [{{text: 'of the other one'}}]
+- when: {{user: Speak}}
+  then: [{{text: 'of the other one'}}]
+- when: {{last: user}}
+  then: [{{tool_call: {{name: ledger, arguments: {{text: t, ms: 3000, hold: 0}}}}}}]
+- then: [{{template: 'It is {{tool}}'}}]
 ",
-        "still ".repeat(usize::try_from(speaks * 2).unwrap())
+        "still ".repeat(seconds * 2)
     );
     scene.stack.sim.follow(&rules).await;
-    let run = scene.submit_one(AGENT, "Speak.").await;
+    let tasks = ["Speak.", "Write."].map(str::to_owned);
+    let mut runs = scene.submit(AGENT, tasks).await;
+    let [spoken, written] = [runs[0].to_string(), runs[1].to_string()];
     scene.models_at_work(1).await;
+    eventually("the call has begun", PATIENCE, || async {
+        holds(scene.ledger.of(&written, What::Begin).len() == 1)
+    })
+    .await;
     tokio::time::sleep(round.moment(Duration::from_secs(1))).await;
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     let _second = scene.worker(AGENT);
-    scene.ended(1, PATIENCE).await;
+    scene.ended(2, PATIENCE).await;
     let recovery = stopped.elapsed();
-    let before = scene.stack.journal_of(&run.to_string(), AGENT).await;
+    let journals = async || {
+        let spoken = scene.stack.journal_of(&spoken, AGENT).await;
+        [spoken, scene.stack.journal_of(&written, AGENT).await]
+    };
+    let before = journals().await;
     tokio::time::sleep(away.saturating_sub(stopped.elapsed())).await;
     first.signal(Signal::SIGCONT);
     eventually("its model call is given up", PATIENCE, || async {
         holds(scene.stack.sim.chats("disconnected").await.len() == 1)
     })
     .await;
-    let after = scene.stack.journal_of(&run.to_string(), AGENT).await;
+    eventually("its call has ended", PATIENCE, || async {
+        holds(scene.ledger.of(&written, What::Effect).len() == 2)
+    })
+    .await;
+    eventually("both are free", PATIENCE, || async {
+        let cards = scene.stack.swarm_json(&["agents", "list"]).await;
+        let cards = cards["items"].as_array()?.clone();
+        holds(cards.len() == 2 && cards.iter().all(|card| card["busy"] == 0))
+    })
+    .await;
+    let after = journals().await;
     assert_eq!(after, before, "nothing changed");
-    assert_eq!(after.len(), 1, "{after:?}");
-    assert_eq!(after[0]["delivery"], 2, "{after:?}");
+    let ends = after
+        .each_ref()
+        .map(|journal| &journal.last().unwrap()["delivery"]);
+    assert_eq!(ends, [2, 2], "{after:?}");
     // It is a worker like any other again.
-    let next = scene.submit(AGENT, (0..4).map(|n| format!("ledger t{n} ms=5 hold=0")));
-    let runs = [vec![run], next.await].concat();
+    runs.extend(
+        scene
+            .submit(AGENT, (0..4).map(|n| format!("Write {n}")))
+            .await,
+    );
     scene.ended(runs.len(), PATIENCE).await;
     let (history, tally) = scene.check(&runs).await;
-    assert!(
-        history.story(run).text().contains("of the other one"),
-        "{history:?}"
-    );
+    assert_eq!(history.ended_as(RunState::Completed), runs.len());
+    assert!(history.story(runs[0]).text().contains("of the other one"));
     Outcome { tally, recovery }
 }
 
