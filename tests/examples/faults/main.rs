@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use futures_util::{StreamExt as _, stream};
-use swarm_tests::faults::{ALL, Fault, Round};
+use swarm_tests::faults::{ALL, Fault, Round, fault};
 
 use report::{Done, Report};
 
@@ -30,11 +30,18 @@ struct Asked {
 #[tokio::main]
 async fn main() -> ExitCode {
     let asked = Asked::read(std::env::args().skip(1));
+    if let Some(unknown) = asked.only.iter().find(|id| fault(id).is_none()) {
+        let known: Vec<&str> = ALL.iter().map(|fault| fault.id).collect();
+        eprintln!(
+            "there is no fault {unknown}: there are {}",
+            known.join(", ")
+        );
+        return ExitCode::from(2);
+    }
     let faults: Vec<&'static Fault> = ALL
         .iter()
         .filter(|fault| asked.only.is_empty() || asked.only.iter().any(|id| id == fault.id))
         .collect();
-    assert!(!faults.is_empty(), "there is no fault {:?}", asked.only);
     let mut done = Vec::new();
     for heavy in [false, true] {
         let faults = faults.iter().filter(|fault| fault.heavy == heavy);
