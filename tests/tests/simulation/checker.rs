@@ -6,6 +6,7 @@
 mod at_the_end;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use swarm_model::ChatRequest;
 use swarm_protocol::definition::Action;
@@ -54,8 +55,9 @@ pub struct Checker {
     journals: BTreeMap<OfTask, Vec<(u64, Entry)>>,
     executions: BTreeMap<(OfTask, String), u64>,
     submitted: BTreeSet<RunId>,
-    conflicts_sent: u64,
-    stored_submissions: u64,
+    /// By id, what was first submitted under it.
+    inbox: BTreeMap<String, Rc<[u8]>>,
+    conflicts: u64,
     letters: Vec<Stored>,
 }
 
@@ -65,16 +67,6 @@ impl Checker {
         self.submitted.insert(run);
     }
 
-    /// A client has stored other content under the id of a run.
-    pub fn conflict_sent(&mut self) {
-        self.conflicts_sent += 1;
-    }
-
-    /// How many submissions were stored so far.
-    pub fn stored_submissions(&self) -> u64 {
-        self.stored_submissions
-    }
-
     /// Sees a message that was stored.
     pub fn see(&mut self, sim: &Sim, stream: StreamName, stored: &Stored) {
         match (stream, subjects::run_of_log(&stored.subject)) {
@@ -82,8 +74,17 @@ impl Checker {
             (StreamName::Runs, None) => self.see_entry(sim, stored),
             (StreamName::Work, _) => self.see_work(sim, stored),
             (StreamName::Dead, _) => self.letters.push(stored.clone()),
-            (StreamName::Inbox, _) => self.stored_submissions += 1,
+            (StreamName::Inbox, _) => self.see_submission(stored),
         }
+    }
+
+    fn see_submission(&mut self, stored: &Stored) {
+        let id = stored.id.clone().unwrap_or_default();
+        let first = self
+            .inbox
+            .entry(id)
+            .or_insert_with(|| Rc::clone(&stored.payload));
+        self.conflicts += u64::from(*first != stored.payload);
     }
 
     fn see_event(&mut self, sim: &Sim, run: RunId, stored: &Stored) {
@@ -375,12 +376,14 @@ impl Checker {
             .filter_map(|(run, log)| Some((run, log.state.as_ref()?)))
     }
 
-    /// Whether all runs have ended that were accepted, and nothing else is expected.
-    pub fn is_quiet(&self) -> bool {
-        self.submitted.iter().all(|run| {
-            let state = self.logs.get(run).and_then(|log| log.state.as_ref());
-            state.is_some_and(|state| state.phase.is_terminal())
-        }) && self.runs().all(|(_, state)| state.phase.is_terminal())
+    /// Whether nothing more is expected: all runs have ended, or wait for a person who has gone.
+    pub fn is_quiet(&self, person_is_gone: bool) -> bool {
+        let rests = |state: &State| {
+            let asks = matches!(state.phase, RunState::Paused | RunState::InputRequired);
+            state.phase.is_terminal() || (person_is_gone && asks && state.live().next().is_none())
+        };
+        let logged = |run| self.logs.get(run).is_some_and(|log| log.state.is_some());
+        self.submitted.iter().all(logged) && self.runs().all(|(_, state)| rests(state))
     }
 
     /// Whether a task is at work, or was, under an attempt.

@@ -93,6 +93,8 @@ impl Wake for TaskWaker {
 struct Process {
     name: String,
     alive: bool,
+    /// Whether it never crashes.
+    is_immune: bool,
     /// Milliseconds that its clock is ahead, or behind.
     skew: i64,
     /// Since and until when it is stopped.
@@ -114,6 +116,8 @@ struct Inner {
     violation: RefCell<Option<Violation>>,
     mutation: Option<Mutation>,
     crashes_left: Cell<u32>,
+    /// Whether a process has ended whose tasks are still there.
+    unburied: Cell<bool>,
 }
 
 /// The simulated world's clock, dice and processes; cheap to clone.
@@ -138,6 +142,7 @@ impl Sim {
             violation: RefCell::default(),
             mutation,
             crashes_left: Cell::new(0),
+            unburied: Cell::new(false),
         }))
     }
 
@@ -255,10 +260,18 @@ impl Sim {
         processes.push(Process {
             name,
             alive: true,
+            is_immune: false,
             skew,
             frozen: None,
         });
         processes.len() - 1
+    }
+
+    /// A process that never crashes and is never stopped: one that belongs to the simulation.
+    pub fn start_immune(&self, name: &str) -> ProcessId {
+        let process = self.start(name.to_owned(), 0);
+        self.0.processes.borrow_mut()[process].is_immune = true;
+        process
     }
 
     /// Whether a process lives.
@@ -277,6 +290,7 @@ impl Sim {
     pub fn kill(&self, process: ProcessId) {
         self.say(process, || "killed".into());
         self.0.processes.borrow_mut()[process].alive = false;
+        self.0.unburied.set(true);
     }
 
     /// Stops a process for a time.
@@ -288,6 +302,9 @@ impl Sim {
 
     /// A place where a process may crash, or be stopped for a while. Named, so that it can be counted.
     pub async fn crash_point(&self, process: ProcessId, when: When, what: &'static str) {
+        if self.0.processes.borrow()[process].is_immune {
+            return;
+        }
         let left = self.0.crashes_left.get();
         if left > 0 && self.fault(Fault::Crash) {
             self.0.crashes_left.set(left - 1);
@@ -419,6 +436,9 @@ impl Sim {
 
     /// Drops the tasks of processes that have ended.
     fn bury(&self) {
+        if !self.0.unburied.replace(false) {
+            return;
+        }
         let dead: Vec<u64> = {
             let (tasks, processes) = (self.0.tasks.borrow(), self.0.processes.borrow());
             let dead = tasks

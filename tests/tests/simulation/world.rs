@@ -30,6 +30,9 @@ const FAULTY: Millis = 90_000;
 /// How long everything has to come to rest after that, in milliseconds: less than runs may take.
 const CALM: Millis = 3_000_000;
 
+/// Crashes of one simulation, at most.
+const MOST_CRASHES: u32 = 12;
+
 /// How long a run may take.
 const TOTAL: Duration = Duration::from_secs(3 * 3600);
 
@@ -75,16 +78,15 @@ pub fn play(sim: &Sim) -> Played {
         server,
         checker,
     });
+    sim.set_rates(Rates::drawn(sim), MOST_CRASHES);
     world.add_consumers();
     world.populate();
     let client = client::start(&world.server, sim, &world.checker);
     world.submit(&client);
     sim.spawn(client.process(), Rc::clone(&client).look());
-    let keeper = sim.start("keeper".into(), 0);
+    let keeper = sim.start_immune("keeper");
     sim.spawn(keeper, Rc::clone(&world).supervise());
     sim.spawn(keeper, Rc::clone(&world).disturb());
-    let rates = Rates::drawn(sim);
-    sim.set_rates(rates, 12);
     sim.run_until(FAULTY);
     let end = (*world.nobody_until.borrow())
         .max(*world.no_worker_until.borrow())
@@ -93,7 +95,7 @@ pub fn play(sim: &Sim) -> Played {
     sim.set_rates(Rates::none(), 0);
     client.is_gone.set(sim.chance(100));
     client.calm.set(true);
-    world.settle(end + CALM);
+    world.settle(&client, end + CALM);
     if sim.violation().is_none() {
         world
             .checker
@@ -302,30 +304,46 @@ impl World {
                     worker.drain();
                 }
             }
-            if !has_been_long && sim.chance(300) && sim.fault(Fault::NobodyHome) {
+            if !has_been_long && sim.chance(100) && sim.fault(Fault::NobodyHome) {
                 has_been_long = true;
-                let until = sim.now() + DUPLICATE_WINDOW + 20_000;
-                if sim.chance(500) {
-                    *self.nobody_until.borrow_mut() = until;
-                }
-                for coordinator in &*self.coordinators.borrow() {
-                    sim.kill(coordinator.process());
-                }
-                if sim.chance(500) {
-                    *self.no_worker_until.borrow_mut() = until;
-                    for worker in &*self.workers.borrow() {
-                        sim.kill(worker.process());
-                    }
-                }
+                self.stay_away().await;
             }
         }
     }
 
+    /// Coordinators, workers or both are away until the server has forgotten the message ids; the coordinators that are
+    /// there meanwhile are started anew at the end.
+    async fn stay_away(&self) {
+        let sim = &self.sim;
+        let away = DUPLICATE_WINDOW + 20_000;
+        let until = sim.now() + away;
+        let who = sim.below(3);
+        if who != 1 {
+            *self.nobody_until.borrow_mut() = until;
+            self.kill_coordinators();
+        }
+        if who != 0 {
+            *self.no_worker_until.borrow_mut() = until;
+            for worker in &*self.workers.borrow() {
+                sim.kill(worker.process());
+            }
+        }
+        sim.sleep(away - 5_000).await;
+        self.kill_coordinators();
+    }
+
+    fn kill_coordinators(&self) {
+        for coordinator in &*self.coordinators.borrow() {
+            self.sim.kill(coordinator.process());
+        }
+    }
+
     /// Goes on without faults until all has come to rest.
-    fn settle(&self, end: Millis) {
+    fn settle(&self, client: &Client, end: Millis) {
         while self.sim.now() < end && self.sim.violation().is_none() {
             self.sim.run_until((self.sim.now() + 10_000).min(end));
-            if self.checker.borrow().is_quiet() && self.server.backlog() == 0 {
+            let is_quiet = self.checker.borrow().is_quiet(client.is_gone.get());
+            if is_quiet && client.submitting.get() == 0 && self.server.backlog() == 0 {
                 return;
             }
         }

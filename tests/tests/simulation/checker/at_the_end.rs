@@ -75,8 +75,8 @@ impl Checker {
             .iter()
             .filter(|letter| letter.subject == inbox)
             .count() as u64;
-        if letters != self.conflicts_sent {
-            let found = format!("{letters} letters for {} conflicts", self.conflicts_sent);
+        if letters != self.conflicts {
+            let found = format!("{letters} letters for {} conflicts", self.conflicts);
             sim.violate("I1 the same id with other content is refused", found);
         }
     }

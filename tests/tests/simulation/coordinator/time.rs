@@ -13,11 +13,9 @@ use super::{Coordinator, Summary};
 use crate::coordinator::effects::Ending;
 use crate::mutation::Mutation;
 
-/// Between two looks at the deadlines, in milliseconds. Longer than in the real one, as each look costs a step.
-const LOOK: u64 = 1_000;
-
-/// Between two sweeps, in milliseconds.
-const SWEEP: u64 = 1_000;
+/// Between two looks at the deadlines, and between two sweeps, in milliseconds at least and at most. Longer than in the
+/// real one, as each look costs a step.
+const PAUSE: (u64, u64) = (1_000, 3_000);
 
 /// An unconfirmed event that has been a run's last for this long has its effects published again.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
@@ -71,7 +69,7 @@ impl Coordinator {
     pub async fn keep_deadlines(self: Rc<Self>) {
         let mut keeper = Keeper::default();
         loop {
-            self.sim.sleep(LOOK).await;
+            self.pause().await;
             if self.sim.is_mutated(Mutation::NoDeadlines) {
                 continue;
             }
@@ -98,6 +96,11 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    async fn pause(&self) {
+        let (shortest, longest) = PAUSE;
+        self.sim.sleep(self.sim.between(shortest, longest)).await;
     }
 
     fn open_runs(&self) -> Vec<Summary> {
@@ -169,7 +172,7 @@ impl Coordinator {
     pub async fn sweep(self: Rc<Self>) {
         let mut swept: BTreeMap<RunId, u64> = BTreeMap::new();
         loop {
-            self.sim.sleep(SWEEP).await;
+            self.pause().await;
             if self.sim.is_mutated(Mutation::NoSweep) {
                 continue;
             }

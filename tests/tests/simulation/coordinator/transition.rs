@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
-use swarm_protocol::event::{Cause, Event};
+use swarm_protocol::event::{Body, Cause, Event};
 use swarm_protocol::{RunId, subjects, version};
 use swarm_workflow::{Context, Decision, Input, State, decide, fold, replay};
 
@@ -133,6 +133,12 @@ impl Coordinator {
                 }
                 Decision::Ignore => continue,
             };
+            if let Some(state) = state
+                .as_deref()
+                .filter(|state| self.leaves_behind(state, &event))
+            {
+                self.confirm_last(state).await?;
+            }
             let last = Known { state, seq };
             match self.append(last, &event).await? {
                 Ok((state, seq)) => {
@@ -156,6 +162,20 @@ impl Coordinator {
                 }
             }
         }
+    }
+
+    /// Publishes the effects of a run's last event, unless there is a later one: then the append finds out.
+    async fn confirm_last(&self, state: &State) -> Result<(), Trouble> {
+        match self.last_event(state.run).await? {
+            Some(last) if last.n == state.n => self.publish_effects(state, &last).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an event would stand behind one whose effects may not be published.
+    fn leaves_behind(&self, state: &State, next: &Event) -> bool {
+        let ends_all = matches!(next.body, Body::Canceling(_)) || next.body.result().is_some();
+        state.unconfirmed() && !ends_all && !self.sim.is_mutated(Mutation::LeavesUnconfirmed)
     }
 
     async fn append(

@@ -3,6 +3,7 @@
 use serde_json::json;
 use swarm_agents::agent_loop::Settings;
 use swarm_model::{ChatError, Completion, DoneReason, ModelFacts, ToolCall, ToolOffer};
+use swarm_protocol::journal::ToolMode;
 use swarm_tools::spec::Effects;
 
 use crate::faults::Fault;
@@ -25,7 +26,8 @@ pub fn settings() -> Settings {
         model: "dice".into(),
         max_iterations: 4,
         num_predict: 100,
-        tool_mode: None,
+        // Other modes put calls into words, where the checker would not find them again.
+        tool_mode: Some(ToolMode::Native),
     }
 }
 
