@@ -232,11 +232,8 @@ impl Checker {
         {
             sim.violate("I2 nothing follows what ends an attempt", what());
         }
-        let live = journal
-            .iter()
-            .rev()
-            .filter(|(_, known)| known.attempt == entry.attempt);
-        if let Some((_, known)) = live.filter(|(_, known)| known.work_seq.is_some()).last()
+        let first = |known: &Entry| known.attempt == entry.attempt && known.work_seq.is_some();
+        if let Some((_, known)) = journal.iter().find(|(_, known)| first(known))
             && entry
                 .work_seq
                 .is_some_and(|work| Some(work) != known.work_seq)

@@ -98,7 +98,7 @@ pub fn report(seed: u64, violation: &Violation) -> String {
     };
     let Violation { rule, found } = violation;
     format!(
-        "seed {seed} breaks \"{rule}\": {found}\n\nthe last steps ({repeats}):\n{}\n\nto repeat it:\n  SWARM_SIM_SEED={seed} cargo test -p swarm-tests --test simulation --locked\n",
+        "seed {seed} breaks \"{rule}\": {found}\n\nthe last steps ({repeats}):\n{}\n\nto repeat it:\n  SWARM_SIM_SEED={seed} cargo test -p swarm-tests --test simulation --locked what_always_holds\n",
         again.trace.join("\n")
     )
 }

@@ -171,31 +171,29 @@ fn submission(sim: &Sim) -> Submission {
 
 impl World {
     fn add_consumers(&self) {
-        let consumers: [(&str, StreamName, Box<dyn Fn(&str) -> bool>); 2] = [
-            (SUBMIT, StreamName::Inbox, Box::new(|_| true)),
-            (
-                JOURNAL,
-                StreamName::Runs,
-                Box::new(|subject| subject.ends_with(".end")),
-            ),
-        ];
-        for (name, stream, takes) in consumers {
-            let settings = ConsumerSettings {
-                stream,
-                takes,
-                ack_wait: ACK_WAIT,
-            };
-            self.server.add_consumer(name, settings);
-        }
+        self.add_consumer(SUBMIT, StreamName::Inbox, ACK_WAIT, |_| true);
+        let is_end = |subject: &str| subject.ends_with(".end");
+        self.add_consumer(JOURNAL, StreamName::Runs, ACK_WAIT, is_end);
         for agent in &self.team.known {
-            let subject = swarm_protocol::subjects::work(agent);
-            let settings = ConsumerSettings {
-                stream: StreamName::Work,
-                takes: Box::new(move |of| of == subject),
-                ack_wait: WORK_ACK_WAIT,
-            };
-            self.server.add_consumer(agent.as_str(), settings);
+            let own = swarm_protocol::subjects::work(agent);
+            let takes = move |subject: &str| subject == own;
+            self.add_consumer(agent.as_str(), StreamName::Work, WORK_ACK_WAIT, takes);
         }
+    }
+
+    fn add_consumer(
+        &self,
+        name: &str,
+        stream: StreamName,
+        ack_wait: Millis,
+        takes: impl Fn(&str) -> bool + 'static,
+    ) {
+        let settings = ConsumerSettings {
+            stream,
+            takes: Box::new(takes),
+            ack_wait,
+        };
+        self.server.add_consumer(name, settings);
     }
 
     fn populate(&self) {

@@ -54,7 +54,7 @@ impl Coordinator {
             .transition(run, Input::Submit(&submit, &self.team), &cause)
             .await;
         let settled = match outcome {
-            Ok(Outcome::Applied(_)) => Ok(Repeated::Done),
+            Ok(Outcome::Applied) => Ok(Repeated::Done),
             Ok(Outcome::Ignored(state)) => {
                 self.repeated(run, state.as_deref(), &submit, &cause).await
             }
@@ -168,7 +168,7 @@ impl Coordinator {
             Body::ModelTurn(_) | Body::ToolResult(_) | Body::MessageReceived(_) => return Ok(()),
         };
         match self.transition(entry.run, input, cause).await? {
-            Outcome::Applied(_) => {}
+            Outcome::Applied => {}
             Outcome::Ignored(_) => {
                 self.repeat_effects(entry.run, cause).await?;
             }

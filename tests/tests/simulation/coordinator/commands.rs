@@ -145,7 +145,7 @@ impl Coordinator {
             (run, self.transition(run, command.input(), &cause).await?)
         };
         match outcome {
-            Outcome::Applied(_) => Ok(true),
+            Outcome::Applied => Ok(true),
             Outcome::Ignored(None) => Ok(false),
             Outcome::Ignored(Some(state)) => {
                 if state.unconfirmed() && !matches!(command, Command::Message { .. }) {

@@ -73,7 +73,7 @@ impl From<NoWord> for Trouble {
 #[derive(Debug)]
 pub enum Outcome {
     /// An event was appended and its effects are published.
-    Applied(Rc<State>),
+    Applied,
     /// There was nothing to decide. The state, when there is such a run.
     Ignored(Option<Rc<State>>),
 }
@@ -150,7 +150,7 @@ impl Coordinator {
                     }
                     drop(known);
                     self.publish_effects(&state, &event).await?;
-                    return Ok(Outcome::Applied(state));
+                    return Ok(Outcome::Applied);
                 }
                 Err(Refused) => {
                     self.sim.note("an append was refused");

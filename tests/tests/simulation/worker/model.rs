@@ -93,7 +93,7 @@ pub fn turn(sim: &Sim) -> Result<Completion, ChatError> {
     };
     let call = |_| ToolCall {
         id: None,
-        name: (*sim.pick(&TOOLS)).0.to_owned(),
+        name: sim.pick(&TOOLS).0.to_owned(),
         arguments: json!({ "n": sim.below(4) }),
     };
     Ok(Completion {
