@@ -3,6 +3,10 @@
 //! A process is a set of tasks (futures) with a clock of its own. Killing it drops them all, which is what a crash at an
 //! await is; freezing it delays their steps.
 
+mod dice;
+mod told;
+mod waits;
+
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -16,11 +20,10 @@ use swarm_protocol::Timestamp;
 use crate::faults::{Coverage, Fault, Rates};
 use crate::mutation::Mutation;
 
+pub use waits::Slot;
+
 /// When a simulation begins, in milliseconds since 1970.
 const BEGIN: u64 = 1_700_000_000_000;
-
-/// Steps of the trace that are kept.
-const TRACE: usize = 60;
 
 /// Milliseconds of virtual time since the beginning.
 pub type Millis = u64;
@@ -162,98 +165,6 @@ impl Sim {
         Timestamp::from_millis(self.server_time().as_millis() + skew)
     }
 
-    /// A number below a bound.
-    pub fn below(&self, bound: u64) -> u64 {
-        self.0.rng.borrow_mut().u64(0..bound.max(1))
-    }
-
-    /// A number in a range, ends included.
-    pub fn between(&self, low: u64, high: u64) -> u64 {
-        low + self.below(high - low + 1)
-    }
-
-    /// True so often of a thousand times.
-    pub fn chance(&self, per_mille: u32) -> bool {
-        per_mille > 0 && self.below(1000) < u64::from(per_mille)
-    }
-
-    /// One of several.
-    pub fn pick<'a, T>(&self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-
-    /// Whether this fault happens now; counted when it does.
-    pub fn fault(&self, fault: Fault) -> bool {
-        let rate = self.0.rates.borrow().of(fault);
-        let happens = self.chance(rate);
-        if happens {
-            self.count(fault);
-        }
-        happens
-    }
-
-    /// Notes that a fault has happened.
-    pub fn count(&self, fault: Fault) {
-        self.0.coverage.borrow_mut().fault(fault);
-        self.trace(|| format!("FAULT {fault:?}"));
-    }
-
-    /// From now on faults happen as often as this.
-    pub fn set_rates(&self, rates: Rates, crashes: u32) {
-        *self.0.rates.borrow_mut() = rates;
-        self.0.crashes_left.set(crashes);
-    }
-
-    /// What has happened so far.
-    pub fn coverage(&self) -> Coverage {
-        self.0.coverage.borrow().clone()
-    }
-
-    /// Notes something that should be seen in each run of all seeds.
-    pub fn note(&self, what: &'static str) {
-        self.0.coverage.borrow_mut().note(what);
-    }
-
-    /// Whether the model of a role is broken in this way, to see the checker fail.
-    pub fn is_mutated(&self, mutation: Mutation) -> bool {
-        self.0.mutation == Some(mutation)
-    }
-
-    /// A line of the trace.
-    pub fn trace(&self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &self.0.trace {
-            let mut trace = trace.borrow_mut();
-            if trace.len() == TRACE {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{:>9} ms  {}", self.now(), line()));
-        }
-    }
-
-    /// The same, said by a process.
-    pub fn say(&self, process: ProcessId, line: impl FnOnce() -> String) {
-        self.trace(|| format!("{:<16} {}", self.0.processes.borrow()[process].name, line()));
-    }
-
-    /// The last lines of the trace.
-    pub fn traced(&self) -> Vec<String> {
-        let trace = self.0.trace.as_ref();
-        trace.map_or_else(Vec::new, |trace| trace.borrow().iter().cloned().collect())
-    }
-
-    /// An invariant does not hold: the simulation ends.
-    pub fn violate(&self, rule: &'static str, found: impl Into<String>) {
-        let found = found.into();
-        self.trace(|| format!("VIOLATION {rule}: {found}"));
-        let mut violation = self.0.violation.borrow_mut();
-        violation.get_or_insert(Violation { rule, found });
-    }
-
-    /// The first invariant that was broken.
-    pub fn violation(&self) -> Option<Violation> {
-        self.0.violation.borrow().clone()
-    }
-
     /// A new process.
     pub fn start(&self, name: String, skew: i64) -> ProcessId {
         let mut processes = self.0.processes.borrow_mut();
@@ -345,15 +256,6 @@ impl Sim {
             what,
         };
         self.0.queue.borrow_mut().push(Reverse(event));
-    }
-
-    /// Waits.
-    pub fn sleep(&self, span: Millis) -> Sleep {
-        Sleep {
-            sim: self.clone(),
-            until: self.now() + span,
-            armed: false,
-        }
     }
 
     /// Goes on until a time, or until an invariant is broken, or nothing is left to happen.
@@ -470,69 +372,4 @@ pub enum When {
     During,
     /// It is done, and the process has not gone on.
     After,
-}
-
-/// Waits for a time.
-pub struct Sleep {
-    sim: Sim,
-    until: Millis,
-    armed: bool,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // A process that is stopped right now goes on when it is continued, with a step in between.
-        if self.armed && self.sim.now() >= self.until {
-            return Poll::Ready(());
-        }
-        if !self.armed {
-            self.armed = true;
-            let after = self.until.saturating_sub(self.sim.now());
-            let waker = context.waker().clone();
-            self.sim.schedule(after, Happening::Wake(waker));
-        }
-        Poll::Pending
-    }
-}
-
-/// A place for one value that somebody waits for.
-pub struct Slot<T>(Rc<RefCell<(Option<T>, Option<Waker>)>>);
-
-impl<T> Clone for Slot<T> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-impl<T> Slot<T> {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self(Rc::new(RefCell::new((None, None))))
-    }
-
-    /// Puts the value there.
-    pub fn fill(&self, value: T) {
-        let mut slot = self.0.borrow_mut();
-        slot.0 = Some(value);
-        if let Some(waker) = slot.1.take() {
-            waker.wake();
-        }
-    }
-
-    /// The value, once it is there.
-    pub async fn take(&self) -> T {
-        std::future::poll_fn(|context| {
-            let mut slot = self.0.borrow_mut();
-            match slot.0.take() {
-                Some(value) => Poll::Ready(value),
-                None => {
-                    slot.1 = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
 }
