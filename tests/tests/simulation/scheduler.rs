@@ -25,6 +25,9 @@ pub use waits::Slot;
 /// When a simulation begins, in milliseconds since 1970.
 const BEGIN: u64 = 1_700_000_000_000;
 
+/// How long the end of a process goes unnoticed, in milliseconds.
+const UNNOTICED: Millis = 2_000;
+
 /// Milliseconds of virtual time since the beginning.
 pub type Millis = u64;
 
@@ -95,7 +98,8 @@ impl Wake for TaskWaker {
 
 struct Process {
     name: String,
-    alive: bool,
+    /// When it was killed.
+    ended: Option<Millis>,
     /// Whether it never crashes.
     is_immune: bool,
     /// Milliseconds that its clock is ahead, or behind.
@@ -170,7 +174,7 @@ impl Sim {
         let mut processes = self.0.processes.borrow_mut();
         processes.push(Process {
             name,
-            alive: true,
+            ended: None,
             is_immune: false,
             skew,
             frozen: None,
@@ -187,7 +191,13 @@ impl Sim {
 
     /// Whether a process lives.
     pub fn is_alive(&self, process: ProcessId) -> bool {
-        self.0.processes.borrow()[process].alive
+        self.0.processes.borrow()[process].ended.is_none()
+    }
+
+    /// Whether the server takes a process for connected: it learns of an end some time later.
+    pub fn seems_alive(&self, process: ProcessId) -> bool {
+        let ended = self.0.processes.borrow()[process].ended;
+        ended.is_none_or(|ended| self.now() < ended + UNNOTICED)
     }
 
     /// Since when a process has been stopped, if it is.
@@ -200,7 +210,7 @@ impl Sim {
     /// Ends a process at once, as `kill -9` does.
     pub fn kill(&self, process: ProcessId) {
         self.say(process, || "killed".into());
-        self.0.processes.borrow_mut()[process].alive = false;
+        self.0.processes.borrow_mut()[process].ended = Some(self.now());
         self.0.unburied.set(true);
     }
 
@@ -345,7 +355,7 @@ impl Sim {
             let (tasks, processes) = (self.0.tasks.borrow(), self.0.processes.borrow());
             let dead = tasks
                 .iter()
-                .filter(|(_, (process, _))| !processes[*process].alive);
+                .filter(|(_, (process, _))| processes[*process].ended.is_some());
             dead.map(|(id, _)| *id).collect()
         };
         for id in dead {

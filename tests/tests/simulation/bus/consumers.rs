@@ -116,6 +116,9 @@ impl Server {
     fn serve(&self, consumer: &str) {
         while !self.is_away() {
             let handed = self.with(consumer, |known| {
+                known
+                    .pulls
+                    .retain(|pull| self.sim.seems_alive(pull.process));
                 if known.pulls.is_empty() {
                     return None;
                 }
@@ -176,7 +179,7 @@ impl Server {
             token,
         };
         self.sim.later(crate::net::trip(&self.sim), move || {
-            // The server learns of a requester's death some time later: what it hands over meanwhile arrives nowhere.
+            // What is handed to a requester whose end nobody has noticed arrives nowhere.
             if server.sim.is_alive(process) {
                 pull.to.fill(handed);
             }
