@@ -6,10 +6,12 @@ TASK ?= Analyze the pros and cons of renewable energy
 override TASK := $(value TASK)
 export TASK
 
+ROUNDS ?= 1
+
 TOOLS := $(CURDIR)/.tools/bin
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help setup build run test test-ollama check bench bench-quick fmt docs schemas recording clean
+.PHONY: help setup build run test test-ollama faults check bench bench-quick fmt docs schemas recording clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +36,12 @@ test-ollama: build ## The same requests to real Ollama servers and the simulator
 	@scripts/ollama
 	@cargo build --locked -p swarm-tests --example ollama
 	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" "$(BINARIES)/examples/ollama" --document docs/ollama.md
+
+faults: build ## Break real processes, ROUNDS times each (20 minutes a round), and write docs/faults.md; ONLY=F1,F8 SEED=7 for some
+	@scripts/setup test
+	@cargo build --locked -p swarm-tests --bins --example faults
+	@PATH="$(TOOLS):$$PATH" SWARM_TEST_TOOLS="$(TOOLS)" "$(BINARIES)/examples/faults" --rounds "$(ROUNDS)" \
+		$(if $(SEED),--seed "$(SEED)") $(if $(ONLY),--only "$(ONLY)",--document docs/faults.md)
 
 check: ## Formatting, lints and documentation, with warnings denied
 	@cargo fmt --all --check

@@ -16,6 +16,10 @@ use crate::message::{Incoming, Outgoing, Subscription};
 /// Answers of the server are waited for this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A silent server is asked this often whether it is there; the third time without a word the connection is given up. Whoever
+/// is heard and hears nothing would else keep its work, by signs of life, for minutes.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
 /// What is said at the end of a process may take this long.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -477,6 +481,7 @@ fn client_options(
         .custom_inbox_prefix(role.inbox_prefix())
         .connection_timeout(Duration::from_secs(2))
         .request_timeout(None)
+        .ping_interval(PING_EVERY)
         .subscription_capacity(64 * 1024)
         .reconnect_delay_callback(|attempts| Duration::from_millis(50 * (attempts as u64).min(20)))
         .event_callback(move |event| on_event(event, connections.clone()));

@@ -10,8 +10,9 @@ use crate::connection::{Bus, LAST_WORDS, RequestError};
 use crate::delivery::Delivery;
 use crate::message::{Incoming, Subscription};
 
-/// A pull request waits this long at the server; the next one follows at once.
-const EXPIRES: Duration = Duration::from_secs(30);
+/// A pull request waits this long at the server; the next one follows at once. Not longer: to a process that is stopped and not
+/// dead, the server hands out messages again and again for as long as its request waits.
+const EXPIRES: Duration = Duration::from_secs(10);
 
 /// The server says this often that it still has the request.
 const HEARTBEAT: Duration = Duration::from_secs(5);

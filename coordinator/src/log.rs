@@ -65,6 +65,16 @@ impl Shared {
         }
     }
 
+    /// Where this very event stands in its run's log: a refused append may have been stored by a try whose word was lost.
+    pub(crate) async fn own_append(&self, event: &Event) -> Result<Option<u64>, TransitionError> {
+        let stored = self.bus.read_runs(&subjects::run_log(event.run), 1).await?;
+        let is_own = |message: &&StoredMessage| {
+            message.kind == Kind::Event
+                && read_event(event.run, message).is_ok_and(|known| known == *event)
+        };
+        Ok(stored.iter().rev().find(is_own).map(|message| message.seq))
+    }
+
     /// Publishes the effects again of the event that a cause led to: whoever appended it may have died before it could.
     /// Whether there is such an event.
     pub(crate) async fn repeat_effects(

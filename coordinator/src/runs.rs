@@ -237,6 +237,13 @@ impl Shared {
                     continue;
                 }
             };
+            if let Some(state) = state
+                .as_deref()
+                .filter(|state| leaves_behind(state, &event))
+            {
+                // Seldom, and as large as the effects are.
+                Box::pin(self.confirm_last(state)).await?;
+            }
             match self.append(Known { state, seq }, &event).await {
                 Ok((state, seq)) => {
                     if state.phase.is_terminal() {
@@ -294,14 +301,33 @@ impl Shared {
             Body::Deleted(_) => message.header(headers::ROLLUP, "sub"),
             _ => message,
         };
-        let stored = self.bus.store_patiently(message).await?;
+        let seq = match self.bus.store_patiently(message).await {
+            Ok(stored) => stored.seq,
+            Err(error @ PublishError::Refused(_)) => self.own_append(event).await?.ok_or(error)?,
+            Err(error) => return Err(error.into()),
+        };
         tracing::debug!(run = %event.run, n = event.n, event = event.body.name(), "decided");
         measure(&state);
         spans::of_run(&state);
-        self.index.put(stored.seq, summary);
+        self.index.put(seq, summary);
         self.admit();
-        Ok((Arc::new(state), stored.seq))
+        Ok((Arc::new(state), seq))
     }
+
+    /// Publishes the effects of a run's last event, unless there is a later one: then the append finds out.
+    async fn confirm_last(&self, state: &State) -> Result<(), TransitionError> {
+        match self.last_event(state.run).await? {
+            Some(last) if last.n == state.n => self.publish_effects(state, &last).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an event would stand behind one whose effects may not be published: no delivery brings them back, and the sweep
+/// finds them only as long as they are the last. What ends all attempts needs nothing of what an earlier event began.
+fn leaves_behind(state: &State, next: &Event) -> bool {
+    let ends_all = matches!(next.body, Body::Canceling(_) | Body::Deleted(_));
+    state.unconfirmed() && !ends_all && next.body.result().is_none()
 }
 
 /// The cause that a delivery of a stream is.

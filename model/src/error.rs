@@ -34,7 +34,7 @@ pub enum ChatError {
         /// The model that was asked for.
         model: String,
     },
-    /// The host takes no more requests now (status 503).
+    /// The host takes no more requests now (status 503 or 429).
     #[error("the host is busy: {message}")]
     Busy {
         /// The host's words.

@@ -3,15 +3,18 @@
 //!
 //! Nothing here sleeps for a time that should be long enough: everything waits for a condition, under a deadline.
 
+pub mod faults;
 pub mod home;
 pub mod nats_cli;
 pub mod ollama;
 pub mod otlp;
 pub mod process;
+pub mod proxy;
 pub mod reference;
 pub mod server;
 pub mod sim;
 pub mod skewed;
+pub mod small_disk;
 pub mod stack;
 pub mod tools;
 

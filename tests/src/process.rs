@@ -63,6 +63,16 @@ impl Process {
         std::fs::read_to_string(&self.out).unwrap_or_default()
     }
 
+    /// The most memory that it has had so far, in KiB.
+    #[must_use]
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        size.and_then(|size| size.parse().ok())
+            .unwrap_or_else(|| panic!("{status}"))
+    }
+
     /// Waits until its log holds a text.
     pub async fn says(&self, text: &str, patience: Duration) {
         let found = eventually_or_log(self, text, patience).await;
@@ -96,6 +106,12 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("a child can be waited for");
+        ended.is_some()
     }
 
     /// Waits for its end.

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Process;
+use crate::small_disk::SmallDisk;
 use crate::{eventually, tools};
 
 /// In tests, the password of each is `p-<user>`.
@@ -47,6 +48,7 @@ pub struct Server {
     folder: PathBuf,
     configuration: PathBuf,
     port: u16,
+    disk: Option<SmallDisk>,
 }
 
 /// The password of a user in tests.
@@ -65,7 +67,13 @@ impl Server {
     /// Starts one that keeps its store in `folder`.
     pub async fn start(folder: &Path) -> Self {
         let configuration = tools::repository().join("nats.conf");
-        Self::start_as(Release::Pinned, folder, configuration).await
+        Self::start_as(Release::Pinned, folder, configuration, None).await
+    }
+
+    /// Starts one whose store is on a disk of its own.
+    pub async fn start_on(folder: &Path, disk: SmallDisk) -> Self {
+        let configuration = tools::repository().join("nats.conf");
+        Self::start_as(Release::Pinned, folder, configuration, Some(disk)).await
     }
 
     /// Starts one whose configuration differs: `change` gets the text of `nats.conf`.
@@ -84,18 +92,36 @@ impl Server {
         assert_ne!(text, changed);
         let file = folder.join("changed-nats.conf");
         std::fs::write(&file, changed).unwrap();
-        Self::start_as(release, folder, file).await
+        Self::start_as(release, folder, file, None).await
     }
 
-    async fn start_as(release: Release, folder: &Path, configuration: PathBuf) -> Self {
-        let (process, port) = launch(release, folder, &configuration, "-1").await;
+    async fn start_as(
+        release: Release,
+        folder: &Path,
+        configuration: PathBuf,
+        disk: Option<SmallDisk>,
+    ) -> Self {
+        let (process, port) = launch(release, disk.as_ref(), folder, &configuration, "-1").await;
         Self {
             release,
             process,
             folder: folder.to_path_buf(),
             configuration,
             port,
+            disk,
         }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its disk, when it has one of its own.
+    #[must_use]
+    pub fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
     }
 
     /// Its URL, without credentials.
@@ -127,9 +153,11 @@ impl Server {
         self.start_again().await;
     }
 
-    async fn start_again(&mut self) {
+    /// Starts it again on the same port and store after it was killed.
+    pub async fn start_again(&mut self) {
         let port = self.port.to_string();
-        let (process, port) = launch(self.release, &self.folder, &self.configuration, &port).await;
+        let (disk, configuration) = (self.disk.as_ref(), &self.configuration);
+        let (process, port) = launch(self.release, disk, &self.folder, configuration, &port).await;
         assert_eq!(port, self.port);
         self.process = process;
     }
@@ -148,32 +176,47 @@ impl Server {
 
     /// A connection as one of the users.
     pub async fn connect_as(&self, user: &str) -> async_nats::Client {
-        let prefix = if user == "client" {
-            "_INBOX".to_owned()
-        } else {
-            format!("_INBOX_{user}")
-        };
-        let options =
-            async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password(user))
-                .custom_inbox_prefix(prefix)
-                .request_timeout(Some(Duration::from_secs(2)));
-        options
-            .connect(self.url())
-            .await
-            .unwrap_or_else(|error| panic!("as {user}: {error}"))
+        connect_as(&self.url(), user).await
     }
+}
+
+/// A connection as one of the users to one of these servers, separated by commas.
+pub async fn connect_as(urls: &str, user: &str) -> async_nats::Client {
+    let prefix = if user == "client" {
+        "_INBOX".to_owned()
+    } else {
+        format!("_INBOX_{user}")
+    };
+    let options =
+        async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password(user))
+            .custom_inbox_prefix(prefix)
+            .request_timeout(Some(Duration::from_secs(2)));
+    let servers: Vec<async_nats::ServerAddr> =
+        urls.split(',').map(|url| url.parse().unwrap()).collect();
+    options
+        .connect(servers)
+        .await
+        .unwrap_or_else(|error| panic!("as {user}: {error}"))
 }
 
 async fn launch(
     release: Release,
+    disk: Option<&SmallDisk>,
     folder: &Path,
     configuration: &Path,
     port: &str,
 ) -> (Process, u16) {
-    let program = release.program();
     let ports = folder.join("ports");
     std::fs::create_dir_all(&ports).unwrap();
-    let mut command = Command::new(tools::installed(program));
+    let program = release.program();
+    let mut command = match disk {
+        Some(disk) => {
+            let mut command = disk.command();
+            command.arg(tools::installed(program));
+            command
+        }
+        None => Command::new(tools::installed(program)),
+    };
     command.arg("--config").arg(configuration);
     command
         .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"])

@@ -109,6 +109,12 @@ impl Sim {
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
 
+    /// Chats whose client has left.
+    pub async fn disconnected(&self) -> u64 {
+        let stats = self.stats().await;
+        stats["disconnected"].as_u64().unwrap()
+    }
+
     /// All its counts.
     pub async fn metrics(&self) -> Value {
         let url = format!("http://{}/sim/metrics", self.control);

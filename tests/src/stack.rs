@@ -31,6 +31,11 @@ impl Stack {
     pub async fn start(sim_arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let server = Server::start(folder.path()).await;
+        Self::on(server, folder, sim_arguments).await
+    }
+
+    /// The same with a server that is there.
+    pub async fn on(server: Server, folder: TempDir, sim_arguments: &[&str]) -> Self {
         let sim = Sim::start(folder.path(), sim_arguments).await;
         let environment = vec![
             ("NATS_URL".to_owned(), server.url()),
@@ -77,6 +82,14 @@ impl Stack {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Where its processes find NATS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut settings = self.environment.iter().rev();
+        let url = settings.find(|(name, _)| name == "NATS_URL");
+        url.map_or_else(|| self.server.url(), |(_, url)| url.clone())
+    }
+
     /// A folder for files of this stack.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -93,7 +106,25 @@ impl Stack {
 
     /// Starts a coordinator and waits until it is ready.
     pub async fn coordinator(&self) -> Process {
-        let process = self.role("coordinator", &["coordinator"], "coordinator");
+        let process = self.coordinator_soon();
+        process
+            .says("the coordinator is ready", Duration::from_secs(20))
+            .await;
+        process
+    }
+
+    /// Starts a coordinator.
+    #[must_use]
+    pub fn coordinator_soon(&self) -> Process {
+        self.role("coordinator", &["coordinator"], "coordinator")
+    }
+
+    /// Starts a coordinator that comes to the server by this way, and waits until it is ready.
+    pub async fn coordinator_by(&self, nats: &str) -> Process {
+        let mut command = self.command(&["coordinator"]);
+        let (variable, password) = password_variable("coordinator");
+        command.env(variable, password).env("NATS_URL", nats);
+        let process = Process::start("coordinator", command, self.folder());
         process
             .says("the coordinator is ready", Duration::from_secs(20))
             .await;

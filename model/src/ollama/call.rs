@@ -73,7 +73,7 @@ impl Shared {
     /// Asks host after host until one answers, and reads the first frame.
     ///
     /// A further host is asked when no connection was made, when it was lost before a byte of the answer, when the host
-    /// takes no more requests (503), and when it turns out not to have the model. Everything else is for the caller.
+    /// takes no more requests (503, 429), and when it turns out not to have the model. Everything else is for the caller.
     pub(super) async fn open(self: &Arc<Self>, ask: &Ask) -> Result<Reply, ChatError> {
         let mut course = Course::new(self, &ask.model);
         loop {

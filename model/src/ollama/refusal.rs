@@ -43,7 +43,8 @@ pub fn from_status(status: u16, body: &[u8], model: &str) -> ChatError {
         403 if said.text.starts_with("ollama cloud is disabled") => ChatError::Cloud { model },
         // Only what goes to ollama.com asks to sign in.
         401 if said.asks_to_sign_in => ChatError::Cloud { model },
-        503 => ChatError::Busy { message: said.text },
+        // Ollama says 503; 429 is of a gateway before it.
+        429 | 503 => ChatError::Busy { message: said.text },
         400 if said.text.ends_with("does not support tools") => {
             ChatError::ToolsUnsupported { model }
         }
@@ -234,12 +235,14 @@ mod tests {
     #[test]
     fn busy_and_cloud() {
         let text = "server busy, please try again.  maximum pending requests exceeded";
-        assert_eq!(
-            refusal(503, &json!({"error": text}).to_string()),
-            ChatError::Busy {
-                message: text.into()
-            }
-        );
+        for status in [429, 503] {
+            assert_eq!(
+                refusal(status, &json!({"error": text}).to_string()),
+                ChatError::Busy {
+                    message: text.into()
+                }
+            );
+        }
         let off =
             json!({"error": "ollama cloud is disabled: remote model is unavailable"}).to_string();
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Processes end in the middle of work: asked to, or killed.
 
+mod rounds;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
