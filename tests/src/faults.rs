@@ -98,7 +98,7 @@ pub struct Fault {
     pub id: &'static str,
     /// What is done.
     pub what: &'static str,
-    /// Whether it needs the machine for itself.
+    /// Whether it keeps the whole machine busy.
     pub heavy: bool,
     run: fn(Round) -> BoxFuture<'static, Outcome>,
 }

@@ -217,6 +217,8 @@ async fn launch(
         }
         None => Command::new(tools::installed(program)),
     };
+    // As `swarm up` does.
+    command.env("GOGC", "50");
     command.arg("--config").arg(configuration);
     command
         .args(["--addr", "127.0.0.1", "--port", port, "--ports_file_dir"])

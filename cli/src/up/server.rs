@@ -21,6 +21,10 @@ const GREETING: &[u8; 5] = b"INFO ";
 /// The configuration that comes with Swarm.
 const CONFIGURATION: &str = include_str!("../../../nats.conf");
 
+/// How much garbage Go's collector lets come about, in percent of what is in use, and the variable that says so; who sets it
+/// knows better. With Go's 100 a server that has taken 100,000 runs at once has 268 MiB.
+const GARBAGE: (&str, &str) = ("GOGC", "50");
+
 /// A server says who it is at once.
 const GREETING_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -77,6 +81,10 @@ pub(super) fn start(home: &Home, url: &str, supervision: &Supervision) -> Result
     })?;
     let file = home.write("nats.conf", CONFIGURATION)?;
     let mut command = Command::new(binary);
+    let (variable, percent) = GARBAGE;
+    if std::env::var_os(variable).is_none() {
+        command.env(variable, percent);
+    }
     command
         .arg("--config")
         .arg(&file)

@@ -15,8 +15,8 @@ use swarm_tests::faults::{ALL, Fault, Round, fault};
 
 use report::{Done, Report};
 
-/// Faults that do not need the machine for themselves are done so many at a time.
-const AT_ONCE: usize = 3;
+/// So many faults are done at a time, and beside them one of the heavy ones.
+const AT_ONCE: usize = 4;
 
 /// What the command line asks for.
 struct Asked {
@@ -42,19 +42,14 @@ async fn main() -> ExitCode {
         .iter()
         .filter(|fault| asked.only.is_empty() || asked.only.iter().any(|id| id == fault.id))
         .collect();
-    let mut done = Vec::new();
-    for heavy in [false, true] {
-        let faults = faults.iter().filter(|fault| fault.heavy == heavy);
+    let some = |heavy: bool, at_once: usize| {
+        let faults = faults.iter().filter(move |fault| fault.heavy == heavy);
         let rounds = faults.flat_map(|fault| (0..asked.rounds).map(move |n| (*fault, n)));
         let rounds = rounds.map(|(fault, n)| one(fault, asked.seed + n, asked.quick));
-        let at_once = if heavy { 1 } else { AT_ONCE };
-        done.extend(
-            stream::iter(rounds)
-                .buffered(at_once)
-                .collect::<Vec<_>>()
-                .await,
-        );
-    }
+        stream::iter(rounds).buffered(at_once).collect::<Vec<_>>()
+    };
+    let (mut done, heavy) = tokio::join!(some(false, AT_ONCE), some(true, 1));
+    done.extend(heavy);
     let report = Report::new(&faults, &done);
     println!("{report}");
     if !report.holds() {

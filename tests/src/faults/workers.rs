@@ -192,6 +192,7 @@ rules:
 pub async fn stopped_and_continued(mut round: Round) -> Outcome {
     let mut scene = Scene::start(&FAST).await;
     scene.slots = 2;
+    scene.tokens = Duration::from_secs(600);
     let _coordinator = scene.stack.coordinator().await;
     let first = scene.worker(AGENT);
     scene.stack.agents_are_ready(1).await;
