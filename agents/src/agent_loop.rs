@@ -328,7 +328,9 @@ impl AgentLoop {
         self.mode != ToolMode::Structured || self.is_closing()
     }
 
-    fn open_calls(&self) -> impl Iterator<Item = &ToolCall> {
+    /// The calls of the last turn that have no result, also those that [`step`](Self::step) does not name yet: the budget may
+    /// not allow them, or they wait for a call that is the same.
+    pub fn open_calls(&self) -> impl Iterator<Item = &ToolCall> {
         let open = |pending: &&Pending| pending.result.is_none();
         self.pending
             .iter()

@@ -588,6 +588,44 @@ fn budgets_end_the_loop_by_name_and_keep_what_there_is() {
     assert!(matches!(of(roomy).step(), Step::Call(_)));
 }
 
+/// A worker that takes over has to know of each call that may have run. Here the first and the third began side by side, and
+/// with the first one's result the budget leaves room for one: the second, which has its result from the first.
+#[test]
+fn calls_that_may_have_run_are_open_although_others_come_first() {
+    let budget = Budget {
+        tool_calls: Some(2),
+        ..Budget::default()
+    };
+    let mut agent = AgentLoop::new(settings(9), facts(true), offers(), &work(None, budget));
+    let same = || (None, "clock", json!({}));
+    hear(
+        &mut agent,
+        calls(&[same(), same(), (None, "sum", json!({}))]),
+    );
+    let ids = |calls: &[ToolCall]| -> Vec<String> {
+        calls.iter().map(|call| call.tool_use_id.clone()).collect()
+    };
+    let next = |agent: &AgentLoop| match agent.step() {
+        Step::Call(calls) => ids(&calls),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next(&agent), ["call_t1_1", "call_t1_3"]);
+    agent.take_result(&ToolReturn {
+        result: ToolResult {
+            tool_use_id: "call_t1_1".into(),
+            status: ToolStatus::Success,
+            content: Vec::new(),
+        },
+        name: "clock".into(),
+        repairs: Vec::new(),
+        repeated: false,
+        elapsed_ms: 1,
+    });
+    assert_eq!(next(&agent), ["call_t1_2"]);
+    let open: Vec<ToolCall> = agent.open_calls().cloned().collect();
+    assert_eq!(ids(&open), ["call_t1_2", "call_t1_3"]);
+}
+
 #[test]
 fn calls_of_one_turn_stay_within_the_budget() {
     let budget = Budget {

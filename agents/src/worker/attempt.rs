@@ -317,10 +317,9 @@ impl<'a> Attempt<'a> {
         for entry in entries {
             agent.replay(entry, self.work.attempt);
         }
-        match agent.step() {
-            Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
-            _ => HashSet::new(),
-        }
+        // All of them: what an earlier delivery began may not be what comes first now.
+        let open = agent.open_calls();
+        open.map(|call| call.tool_use_id.clone()).collect()
     }
 
     /// Work that waited knows nothing of the messages that came meanwhile: they stand in the run's log.

@@ -74,14 +74,15 @@ impl Fault {
     /// How often it happens at most, of a thousand occasions.
     const fn highest(self) -> u32 {
         match self {
-            Self::Crash => 30,
+            Self::Crash => 40,
             Self::Freeze => 10,
             Self::RequestLost | Self::AckLost | Self::Full => 60,
             Self::Delay | Self::Repeat | Self::SignalLost => 200,
             Self::DeliveryLost | Self::SettleLost | Self::ProgressLost => 100,
-            Self::Outage | Self::IdsForgotten | Self::NobodyHome | Self::Drain => 300,
+            Self::Outage | Self::IdsForgotten | Self::NobodyHome => 300,
+            Self::Drain => 600,
             Self::HostDown | Self::HostFails | Self::SlowModel => 100,
-            Self::Poison => 150,
+            Self::Poison => 40,
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Mutation {
     AckBeforeEnd,
     /// A worker runs calls again that may have run, without asking.
     RunsWithoutAsking,
+    /// A worker asks only about those calls that may have run and that come next.
+    AsksAboutTheNext,
     /// A worker takes what was approved for approved whenever it is delivered.
     DecisionHoldsForEver,
     /// A worker does not take results from the journal.

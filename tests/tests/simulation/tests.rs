@@ -79,6 +79,7 @@ caught! {
     an_ignored_verdict_is_caught: IgnoresVerdict breaks "I2" within 2000,
     an_ack_before_the_end_is_caught: AckBeforeEnd breaks "I1" within 2000,
     a_call_without_asking_is_caught: RunsWithoutAsking breaks "I8" within 2000,
+    a_call_that_comes_later_is_caught: AsksAboutTheNext breaks "I8" within 2000,
     a_decision_for_ever_is_caught: DecisionHoldsForEver breaks "I8" within 2000,
     forgotten_results_are_caught: ForgetsResults breaks "I" within 2000,
     a_forgotten_journal_is_caught: ForgetsJournal breaks "I8" within 2000,

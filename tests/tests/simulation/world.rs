@@ -31,7 +31,7 @@ const FAULTY: Millis = 90_000;
 const CALM: Millis = 3_000_000;
 
 /// Crashes of one simulation, at most.
-const MOST_CRASHES: u32 = 12;
+const MOST_CRASHES: u32 = 16;
 
 /// How long a run may take.
 const TOTAL: Duration = Duration::from_secs(3 * 3600);
@@ -129,8 +129,8 @@ fn team(sim: &Sim) -> Team {
         total: TOTAL,
         retries: u32::try_from(sim.below(4)).unwrap(),
         budget: Budget {
-            model_calls: Some(sim.between(4, 60)),
-            tool_calls: Some(sim.between(4, 60)),
+            model_calls: Some(*sim.pick(&[6, 60, 60, 60])),
+            tool_calls: Some(*sim.pick(&[4, 6, 8, 60])),
             ..Budget::default()
         },
         longest_total: TOTAL * 2,

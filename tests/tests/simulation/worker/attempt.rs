@@ -290,10 +290,14 @@ impl<'a> Attempt<'a> {
                 agent.replay(entry, self.work.attempt);
             }
         }
-        match agent.step() {
-            Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
-            _ => HashSet::new(),
+        if sim.is_mutated(Mutation::AsksAboutTheNext) {
+            return match agent.step() {
+                Step::Call(calls) => calls.into_iter().map(|call| call.tool_use_id).collect(),
+                _ => HashSet::new(),
+            };
         }
+        let open = agent.open_calls();
+        open.map(|call| call.tool_use_id.clone()).collect()
     }
 
     /// Takes the messages to the task that the chat does not have yet. Whether there were any.

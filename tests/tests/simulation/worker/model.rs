@@ -83,7 +83,7 @@ pub fn turn(sim: &Sim) -> Result<Completion, ChatError> {
         });
     }
     let calls = match sim.below(10) {
-        0..5 => sim.between(1, 3),
+        0..6 => sim.between(1, 4),
         _ => 0,
     };
     let text = match (calls, sim.below(20)) {
@@ -94,7 +94,7 @@ pub fn turn(sim: &Sim) -> Result<Completion, ChatError> {
     let call = |_| ToolCall {
         id: None,
         name: sim.pick(&TOOLS).0.to_owned(),
-        arguments: json!({ "n": sim.below(4) }),
+        arguments: json!({ "n": sim.below(2) }),
     };
     Ok(Completion {
         text,
