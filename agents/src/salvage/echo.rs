@@ -25,14 +25,17 @@ fn found_in(text: &str, wanted: &[(String, Value)], offered: &[&str]) -> bool {
         let Some(rest) = text.get(at..) else {
             return false;
         };
-        let form = match first {
-            '{' | '[' => Form::Json,
-            '<' => Form::FunctionTag,
-            _ if offered.iter().any(|name| rest.starts_with(name)) => Form::Pythonic,
+        let possible: &[Form] = match first {
+            '{' | '[' => &[Form::Json],
+            // A tag around a call may close one that is not closed itself.
+            '<' => &[Form::FunctionTag, Form::Tagged],
+            _ if offered.iter().any(|name| rest.starts_with(name)) => &[Form::Pythonic],
             _ => return false,
         };
-        forms::parse(form, rest, offered)
-            .is_some_and(|(calls, _)| calls.iter().any(|call| wanted.contains(&meaning(call))))
+        possible.iter().any(|form| {
+            forms::parse(*form, rest, offered)
+                .is_some_and(|(calls, _)| calls.iter().any(|call| wanted.contains(&meaning(call))))
+        })
     })
 }
 

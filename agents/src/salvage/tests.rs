@@ -316,6 +316,13 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+#[test]
+fn a_call_that_was_read_is_not_made_though_only_the_tag_around_it_is_closed() {
+    let text = "<tool_call><function=now></tool_call>";
+    assert_eq!(salvage_with(text, &[]).calls.len(), 1);
+    assert!(salvage_with(text, &[text]).calls.is_empty());
+}
+
 proptest! {
     #[test]
     fn no_text_is_a_panic_and_only_offered_tools_are_called(text in text()) {
