@@ -20,6 +20,9 @@ const TRIES: u32 = 8;
 /// Between two looks of a person, in milliseconds.
 const LOOK: u64 = 3_000;
 
+/// How long clients ask for things that nothing calls for, in milliseconds.
+const CAPRICIOUS: u64 = 90_000;
+
 /// Everybody outside of the swarm.
 pub struct Client {
     net: Net,
@@ -162,7 +165,7 @@ impl Client {
                 },
             });
         }
-        if calm {
+        if calm || sim.now() > CAPRICIOUS {
             return None;
         }
         let failed = |status| status == AnswerStatus::Failed;

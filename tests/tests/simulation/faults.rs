@@ -181,6 +181,3 @@ impl Coverage {
         faults.chain(crashes).chain(notes).collect()
     }
 }
-
-/// Where processes are seen to crash.
-pub const CRASH_POINTS: [(When, &str); 0] = [];

@@ -1,6 +1,7 @@
 //! Many seeds on all threads, and what is said about one that fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use crate::faults::Coverage;
 use crate::mutation::Mutation;
@@ -9,6 +10,9 @@ use crate::world::{Played, play};
 
 /// Threads that play seeds.
 const THREADS: u64 = 2;
+
+/// Tests that play many seeds do so one after the other: each has all threads.
+static PLAYING: Mutex<()> = Mutex::new(());
 
 /// What came of many seeds.
 pub struct Summary {
@@ -49,6 +53,7 @@ pub fn play_seed(seed: u64, mutation: Option<Mutation>, traced: bool) -> Played 
 
 /// Plays seeds until one fails.
 pub fn play_seeds(seeds: std::ops::Range<u64>, mutation: Option<Mutation>) -> Summary {
+    let _playing = PLAYING.lock().unwrap_or_else(PoisonError::into_inner);
     let play_part = |part: u64| {
         let mut summary = Summary {
             played: 0,
