@@ -215,7 +215,8 @@ impl AgentLoop {
             Body::ModelTurn(turn) => self.take(turn),
             Body::ToolResult(result) => self.take_result(result),
             Body::MessageReceived(message) => self.take_message(message),
-            Body::Completed(_)
+            Body::CallBegun { .. }
+            | Body::Completed(_)
             | Body::Failed(_)
             | Body::Canceled(_)
             | Body::TimedOut(_)

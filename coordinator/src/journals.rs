@@ -134,7 +134,10 @@ impl Shared {
                 attempt,
                 suspended,
             },
-            Body::ModelTurn(_) | Body::ToolResult(_) | Body::MessageReceived(_) => return Ok(()),
+            Body::ModelTurn(_)
+            | Body::ToolResult(_)
+            | Body::CallBegun { .. }
+            | Body::MessageReceived(_) => return Ok(()),
         };
         let position = delivery.position();
         let cause = cause_of(&position.stream, position.seq);

@@ -247,6 +247,13 @@ fn of_entry(entry: &Entry, dispatched: &Dispatches) -> Vec<StoryLine> {
             let took = std::time::Duration::from_millis(result.elapsed_ms);
             vec![line(entry.at, came_of(task, result), Some(took))]
         }
+        journal::Body::CallBegun { .. } => {
+            vec![line(
+                entry.at,
+                format!("{task} makes the call that was approved"),
+                None,
+            )]
+        }
         journal::Body::MessageReceived(message) => {
             let from = message
                 .from

@@ -51,6 +51,11 @@ pub enum Body {
     ModelTurn(ModelTurn),
     /// A finished tool call.
     ToolResult(ToolReturn),
+    /// A call begins that a person has approved: work that was published twice begins it once.
+    CallBegun {
+        /// The call.
+        tool_use_id: String,
+    },
     /// A message to the task that its agent takes into account from now on.
     MessageReceived(PeerMessage),
     /// The attempt ended with an answer.
@@ -67,9 +72,10 @@ pub enum Body {
 
 impl Body {
     /// The names of all types on the wire.
-    pub const TYPES: [&'static str; 8] = [
+    pub const TYPES: [&'static str; 9] = [
         "model_turn",
         "tool_result",
+        "call_begun",
         "message_received",
         "completed",
         "failed",
@@ -82,7 +88,10 @@ impl Body {
     #[must_use]
     pub fn leaf(&self) -> Leaf {
         match self {
-            Self::ModelTurn(_) | Self::ToolResult(_) | Self::MessageReceived(_) => Leaf::Log,
+            Self::ModelTurn(_)
+            | Self::ToolResult(_)
+            | Self::CallBegun { .. }
+            | Self::MessageReceived(_) => Leaf::Log,
             Self::Completed(_)
             | Self::Failed(_)
             | Self::Canceled(_)
@@ -107,6 +116,7 @@ impl Body {
             | Self::TimedOut(answer) => Some(answer),
             Self::ModelTurn(_)
             | Self::ToolResult(_)
+            | Self::CallBegun { .. }
             | Self::MessageReceived(_)
             | Self::Suspended(_) => None,
         }

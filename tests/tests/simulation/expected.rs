@@ -3,13 +3,14 @@
 use crate::scheduler::When::{self, After, Before, During};
 
 /// Where processes crash. Who adds a step to a role adds it here, too.
-pub const CRASH_POINTS: [(When, &str); 36] = [
+pub const CRASH_POINTS: [(When, &str); 38] = [
     (Before, "ack journal entry"),
     (Before, "ack submission"),
     (Before, "ack work"),
     (Before, "append end"),
     (Before, "append event"),
     (Before, "append message"),
+    (Before, "append begun call"),
     (Before, "append result"),
     (Before, "append turn"),
     (Before, "end attempt"),
@@ -26,6 +27,7 @@ pub const CRASH_POINTS: [(When, &str); 36] = [
     (After, "append end"),
     (After, "append event"),
     (After, "append message"),
+    (After, "append begun call"),
     (After, "append result"),
     (After, "append turn"),
     (After, "end attempt"),

@@ -78,11 +78,17 @@ impl Attempt<'_> {
         for call in calls {
             self.chunks.show(Kind::ToolCall, &call).await;
             let may_have_run = interrupted.contains(&call.tool_use_id);
-            let denied = self.decision(&call.tool_use_id) == Some(CallDecision::Denied);
-            let known = if may_have_run && denied {
-                Some(denial(&call))
-            } else {
-                agent.known(&call)
+            let decision = self.decision(&call.tool_use_id).filter(|_| may_have_run);
+            let known = match decision {
+                Some(CallDecision::Denied) => Some(denial(&call)),
+                Some(CallDecision::Approved) => {
+                    // Work that was published twice has one who begins.
+                    let tool_use_id = call.tool_use_id.clone();
+                    let entry = self.entry(Body::CallBegun { tool_use_id });
+                    journal.append(&entry, self.delivery.trace()).await?;
+                    None
+                }
+                None => agent.known(&call),
             };
             if known.is_none() {
                 self.begun.insert(call.tool_use_id.clone());

@@ -165,7 +165,10 @@ impl Coordinator {
                 attempt,
                 suspended,
             },
-            Body::ModelTurn(_) | Body::ToolResult(_) | Body::MessageReceived(_) => return Ok(()),
+            Body::ModelTurn(_)
+            | Body::ToolResult(_)
+            | Body::CallBegun { .. }
+            | Body::MessageReceived(_) => return Ok(()),
         };
         match self.transition(entry.run, input, cause).await? {
             Outcome::Applied => {}

@@ -59,15 +59,20 @@ impl Attempt<'_> {
         let mut running = FuturesUnordered::new();
         for call in calls {
             let may_have_run = interrupted.contains(&call.tool_use_id);
-            let denied = self.decision(&call.tool_use_id) == Some(CallDecision::Denied);
-            let known = if may_have_run && denied {
-                Some(returned(
+            let decision = self.decision(&call.tool_use_id).filter(|_| may_have_run);
+            let known = match decision {
+                Some(CallDecision::Denied) => Some(returned(
                     &call,
                     ToolStatus::Error,
                     "a person decided that it is not made again",
-                ))
-            } else {
-                agent.known(&call)
+                )),
+                Some(CallDecision::Approved) => {
+                    let tool_use_id = call.tool_use_id.clone();
+                    let entry = self.entry(Body::CallBegun { tool_use_id });
+                    journal.append("append begun call", &entry).await?;
+                    None
+                }
+                None => agent.known(&call),
             };
             if known.is_none() {
                 self.begun.insert(call.tool_use_id.clone());
