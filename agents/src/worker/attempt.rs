@@ -3,27 +3,24 @@
 mod ask;
 mod blobs;
 mod call;
+mod decode;
+mod ending;
+mod messages;
 mod poison;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_bus::delivery::DeadContext;
+use swarm_bus::Delivery;
 use swarm_bus::fence::{AppendError, Claim, Journal, Verdict};
-use swarm_bus::{Delivery, Kind};
 use swarm_model::{ChatError, ModelFacts, ToolOffer};
 use swarm_protocol::card::Running;
 use swarm_protocol::error::chain;
-use swarm_protocol::event::{Body as EventBody, Event};
-use swarm_protocol::journal::{Approval, Body, Entry, PeerMessage, Suspended};
-use swarm_protocol::limits::MAX_ANSWER;
+use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::metrics as names;
-use swarm_protocol::version::{self, Unread};
 use swarm_protocol::work::Work;
-use swarm_protocol::{
-    Answer, AnswerStatus, Code, ErrorBody, RunId, Timestamp, Version, blob, subjects,
-};
+use swarm_protocol::{Code, ErrorBody, RunId, Timestamp, subjects};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -31,6 +28,7 @@ use super::Shared;
 use super::chunks::ChunkWriter;
 use super::mail::Mailbox;
 use crate::agent_loop::{AgentLoop, Settings, Step};
+use decode::{Undecided, bury, decode};
 
 /// The first delivery of a first attempt takes the journal for empty while its work is younger than this.
 const FRESH: Duration = Duration::from_secs(1);
@@ -111,44 +109,6 @@ async fn take(shared: &Shared, work: Work, delivery: Delivery) {
         Settlement::Ack => delivery.ack().await,
         Settlement::Abandon => delivery.abandon(),
         Settlement::Retry(after) => delivery.retry(after).await,
-    }
-}
-
-/// Why a delivery is not worked on.
-enum Undecided {
-    /// A newer version wrote it.
-    Newer(Unread),
-    /// No version would write it.
-    Wrong(ErrorBody),
-}
-
-fn decode(shared: &Shared, delivery: &Delivery) -> Result<Work, Undecided> {
-    let undecodable =
-        |message: String| Undecided::Wrong(ErrorBody::new(Code::Undecodable, message));
-    let work: Work = version::read(delivery.payload()).map_err(|unread| match unread {
-        Unread::Garbled(error) => undecodable(format!("this is no work: {error}")),
-        unread => Undecided::Newer(unread),
-    })?;
-    let own = &shared.options.profile.agent;
-    if work.agent == *own {
-        Ok(work)
-    } else {
-        Err(undecodable(format!(
-            "this is work for {}, delivered to {own}",
-            work.agent
-        )))
-    }
-}
-
-async fn bury(shared: &Shared, delivery: Delivery, error: &ErrorBody) {
-    let agent = &shared.options.profile.agent;
-    tracing::warn!(%error, %agent, seq = delivery.position().seq, "set aside as a dead letter");
-    let subject = subjects::dead_agent(agent);
-    if let Err(error) = delivery
-        .dead_letter(subject, error, DeadContext::default())
-        .await
-    {
-        tracing::warn!(%error, "the dead letter was not stored; the message comes back");
     }
 }
 
@@ -322,48 +282,6 @@ impl<'a> Attempt<'a> {
         open.map(|call| call.tool_use_id.clone()).collect()
     }
 
-    /// Work that waited knows nothing of the messages that came meanwhile: they stand in the run's log.
-    async fn look_for_messages(&mut self) -> Result<(), Interruption> {
-        let log = subjects::run_log(self.work.run);
-        let read = self.shared.bus.read_runs(&log, 1).await;
-        let stored = read.map_err(|error| Interruption::Trouble(chain(&error)))?;
-        for message in stored.iter().filter(|message| message.kind == Kind::Event) {
-            let Ok(event) = version::read::<Event>(&message.payload) else {
-                // A newer coordinator wrote it, and may have more to say than this worker knows.
-                continue;
-            };
-            if let EventBody::Message(sent) = event.body
-                && sent.to == self.work.agent
-                && self.work.messages.iter().all(|known| known.n != event.n)
-            {
-                self.work.messages.push(PeerMessage {
-                    n: event.n,
-                    from: sent.from,
-                    text: sent.text,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the messages to the task that the chat does not have yet. Whether there were any.
-    async fn take_messages(
-        &mut self,
-        agent: &mut AgentLoop,
-        journal: &mut Journal,
-    ) -> Result<bool, Interruption> {
-        let came = self.mailbox.take();
-        let new: Vec<PeerMessage> = (self.work.messages.iter().cloned().chain(came))
-            .filter(|message| !agent.has_message(message))
-            .collect();
-        for message in &new {
-            let entry = self.entry(Body::MessageReceived(message.clone()));
-            journal.append(&entry, self.delivery.trace()).await?;
-            agent.take_message(message);
-        }
-        Ok(!new.is_empty())
-    }
-
     async fn end(&self, mut journal: Journal, end: Body) -> Result<(), Interruption> {
         journal
             .append(&self.entry(end), self.delivery.trace())
@@ -440,77 +358,6 @@ impl<'a> Attempt<'a> {
     /// An attempt that finds no model host goes back into the queue, until it has done so too often.
     fn may_wait(&self) -> bool {
         self.delivery.position().delivery <= MOST_WAITS
-    }
-
-    async fn completed(&self, agent: &AgentLoop, text: String) -> Result<Body, Interruption> {
-        if text.len() > MAX_ANSWER {
-            let message = format!(
-                "the answer has {} KiB: at most {} are kept",
-                text.len() / 1024,
-                MAX_ANSWER / 1024
-            );
-            let error = ErrorBody::new(Code::TooLarge, message);
-            return self.failed(agent, error).await;
-        }
-        let mut answer = self.answer(agent, AnswerStatus::Completed);
-        self.set_text(&mut answer, text).await?;
-        Ok(Body::Completed(Box::new(answer)))
-    }
-
-    /// Failed, with what there is of an answer.
-    async fn failed(&self, agent: &AgentLoop, error: ErrorBody) -> Result<Body, Interruption> {
-        let mut answer = self.answer(agent, AnswerStatus::Failed);
-        match agent.partial() {
-            Some(text) if text.len() > MAX_ANSWER => answer.text = Some(blob::beginning(text)),
-            Some(text) => self.set_text(&mut answer, text.to_owned()).await?,
-            None => {}
-        }
-        answer.error = Some(error);
-        Ok(Body::Failed(Box::new(answer)))
-    }
-
-    /// Waits for a person to decide about these calls.
-    fn suspended(&self, agent: &AgentLoop, approvals: Vec<Approval>) -> Body {
-        tracing::info!(
-            calls = approvals.len(),
-            "a person is asked about calls that may have run"
-        );
-        Body::Suspended(Box::new(Suspended {
-            agent: self.work.agent.clone(),
-            approvals,
-            usage: agent.usage(),
-            elapsed_ms: millis(self.began.elapsed()),
-        }))
-    }
-
-    fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
-        Answer {
-            task: self.work.task.clone(),
-            agent: self.work.agent.clone(),
-            model: agent.model().to_owned(),
-            status,
-            text: None,
-            blob: None,
-            error: None,
-            usage: agent.usage(),
-            elapsed_ms: agent.elapsed_ms().max(millis(self.began.elapsed())),
-            simulated: agent.simulated(),
-        }
-    }
-
-    fn entry(&self, body: Body) -> Entry {
-        Entry {
-            v: Version,
-            run: self.work.run,
-            task: self.work.task.clone(),
-            attempt: self.work.attempt,
-            work_seq: Some(self.claim.work_seq),
-            delivery: Some(self.claim.delivery),
-            instance: self.shared.options.instance.clone(),
-            at: Timestamp::now(),
-            turn_ms: body.answer().and(self.unrecorded_turn_ms),
-            body,
-        }
     }
 }
 

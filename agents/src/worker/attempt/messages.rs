@@ -1,0 +1,55 @@
+//! Messages to the task: read from the run's log and from the mailbox, recorded, and given to the loop.
+
+use swarm_bus::Kind;
+use swarm_bus::fence::Journal;
+use swarm_protocol::error::chain;
+use swarm_protocol::event::{Body as EventBody, Event};
+use swarm_protocol::journal::{Body, PeerMessage};
+use swarm_protocol::{subjects, version};
+
+use super::{Attempt, Interruption};
+use crate::agent_loop::AgentLoop;
+
+impl Attempt<'_> {
+    /// Work that waited knows nothing of the messages that came meanwhile: they stand in the run's log.
+    pub(super) async fn look_for_messages(&mut self) -> Result<(), Interruption> {
+        let log = subjects::run_log(self.work.run);
+        let read = self.shared.bus.read_runs(&log, 1).await;
+        let stored = read.map_err(|error| Interruption::Trouble(chain(&error)))?;
+        for message in stored.iter().filter(|message| message.kind == Kind::Event) {
+            let Ok(event) = version::read::<Event>(&message.payload) else {
+                // A newer coordinator wrote it, and may have more to say than this worker knows.
+                continue;
+            };
+            if let EventBody::Message(sent) = event.body
+                && sent.to == self.work.agent
+                && self.work.messages.iter().all(|known| known.n != event.n)
+            {
+                self.work.messages.push(PeerMessage {
+                    n: event.n,
+                    from: sent.from,
+                    text: sent.text,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the messages to the task that the chat does not have yet. Whether there were any.
+    pub(super) async fn take_messages(
+        &mut self,
+        agent: &mut AgentLoop,
+        journal: &mut Journal,
+    ) -> Result<bool, Interruption> {
+        let came = self.mailbox.take();
+        let new: Vec<PeerMessage> = (self.work.messages.iter().cloned().chain(came))
+            .filter(|message| !agent.has_message(message))
+            .collect();
+        for message in &new {
+            let entry = self.entry(Body::MessageReceived(message.clone()));
+            journal.append(&entry, self.delivery.trace()).await?;
+            agent.take_message(message);
+        }
+        Ok(!new.is_empty())
+    }
+}
