@@ -8,7 +8,7 @@ use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
 use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Span, TaskId, Timestamp};
-use swarm_workflow::{Input, State};
+use swarm_workflow::{Input, State, overdue};
 use tracing::Instrument as _;
 
 use crate::Shared;
@@ -132,12 +132,9 @@ impl Shared {
         let Some(accepted) = accepted else {
             return Ok(());
         };
-        if now >= accepted.deadline && state.live().next().is_some() {
-            let total = Span(accepted.deadline.since(accepted.submitted_at));
-            let message = format!(
-                "the run took longer than {total}: submit with a longer `timeout`, or raise runs.deadlines.total"
-            );
-            let reason = ErrorBody::new(Code::Deadline, message);
+        if let Some(reason) = overdue(&state, now)
+            && state.live().next().is_some()
+        {
             for (task, attempt) in state.live() {
                 self.time_out(&state, task, attempt, &reason).await?;
             }

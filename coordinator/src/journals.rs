@@ -5,7 +5,7 @@ use std::sync::Arc;
 use swarm_bus::delivery::DeadContext;
 use swarm_bus::{Delivery, topology};
 use swarm_protocol::error::chain;
-use swarm_protocol::journal::{Body, Entry};
+use swarm_protocol::journal::Entry;
 use swarm_protocol::subjects::{self, Leaf};
 use swarm_protocol::version::{self, Unread};
 use swarm_protocol::{Code, ErrorBody};
@@ -119,25 +119,8 @@ async fn set_aside(delivery: Delivery, error: &ErrorBody, context: DeadContext) 
 
 impl Shared {
     async fn task_ended(&self, entry: &Entry, delivery: &Delivery) -> Result<(), TransitionError> {
-        let (task, attempt) = (&entry.task, entry.attempt);
-        let input = match &entry.body {
-            Body::Completed(answer)
-            | Body::Failed(answer)
-            | Body::Canceled(answer)
-            | Body::TimedOut(answer) => Input::TaskEnded {
-                task,
-                attempt,
-                answer,
-            },
-            Body::Suspended(suspended) => Input::TaskSuspended {
-                task,
-                attempt,
-                suspended,
-            },
-            Body::ModelTurn(_)
-            | Body::ToolResult(_)
-            | Body::CallBegun { .. }
-            | Body::MessageReceived(_) => return Ok(()),
+        let Some(input) = Input::of_entry(entry) else {
+            return Ok(());
         };
         let position = delivery.position();
         let cause = cause_of(&position.stream, position.seq);

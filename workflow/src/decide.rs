@@ -5,7 +5,7 @@ mod commands;
 mod submit;
 
 use swarm_protocol::event::{Body, Cause, Effect, Event};
-use swarm_protocol::journal::{CallDecision, Suspended};
+use swarm_protocol::journal::{Body as Entries, CallDecision, Entry, Suspended};
 use swarm_protocol::limits::{MAX_EVENTS, MAX_LOG_BYTES};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
@@ -121,6 +121,33 @@ pub enum Input<'a> {
     Repeat(&'a State),
     /// Somebody asked to forget it.
     Delete,
+}
+
+impl<'a> Input<'a> {
+    /// What an entry of a journal means for its run; nothing unless it ends an attempt.
+    #[must_use]
+    pub fn of_entry(entry: &'a Entry) -> Option<Self> {
+        let (task, attempt) = (&entry.task, entry.attempt);
+        match &entry.body {
+            Entries::Completed(answer)
+            | Entries::Failed(answer)
+            | Entries::Canceled(answer)
+            | Entries::TimedOut(answer) => Some(Self::TaskEnded {
+                task,
+                attempt,
+                answer,
+            }),
+            Entries::Suspended(suspended) => Some(Self::TaskSuspended {
+                task,
+                attempt,
+                suspended,
+            }),
+            Entries::ModelTurn(_)
+            | Entries::ToolResult(_)
+            | Entries::CallBegun { .. }
+            | Entries::MessageReceived(_) => None,
+        }
+    }
 }
 
 /// What an input decides.

@@ -19,6 +19,7 @@ pub mod work;
 pub use blobs::{Blob, Contents, Source};
 pub use compile::{Team, compile};
 pub use decide::{Context, Decision, Input, Submit, decide};
+pub use next::overdue;
 pub use state::{FoldError, State, fold, replay};
 pub use work::{texts_for, work_for};
 

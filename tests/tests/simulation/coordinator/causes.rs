@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use swarm_protocol::error::ErrorBody;
 use swarm_protocol::event::Cause;
-use swarm_protocol::journal::{Body, Entry};
+use swarm_protocol::journal::Entry;
 use swarm_protocol::submission::content_hash;
 use swarm_protocol::{Code, RunId, Submission, subjects, version};
 use swarm_workflow::{Input, State, Submit};
@@ -150,25 +150,8 @@ impl Coordinator {
     }
 
     async fn task_ended(&self, entry: &Entry, cause: &Cause) -> Result<(), Trouble> {
-        let (task, attempt) = (&entry.task, entry.attempt);
-        let input = match &entry.body {
-            Body::Completed(answer)
-            | Body::Failed(answer)
-            | Body::Canceled(answer)
-            | Body::TimedOut(answer) => Input::TaskEnded {
-                task,
-                attempt,
-                answer,
-            },
-            Body::Suspended(suspended) => Input::TaskSuspended {
-                task,
-                attempt,
-                suspended,
-            },
-            Body::ModelTurn(_)
-            | Body::ToolResult(_)
-            | Body::CallBegun { .. }
-            | Body::MessageReceived(_) => return Ok(()),
+        let Some(input) = Input::of_entry(entry) else {
+            return Ok(());
         };
         match self.transition(entry.run, input, cause).await? {
             Outcome::Applied => {}
