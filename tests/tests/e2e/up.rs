@@ -83,7 +83,7 @@ async fn one_task_is_run_and_all_is_stopped() {
 async fn a_second_one_on_the_same_data_is_told_who_has_it() {
     let stack = Stack::start(&[]).await;
     let url = format!("nats://127.0.0.1:{}", free_port());
-    let first = Process::start("up", up(&stack, &url, &["--simulate"]), stack.folder());
+    let mut first = Process::start("up", up(&stack, &url, &["--simulate"]), stack.folder());
     first.says("swarm is ready", Duration::from_secs(30)).await;
     let mut second = Process::start("up", up(&stack, &url, &["--simulate"]), stack.folder());
     assert_eq!(second.ends(Duration::from_secs(10)).await.code(), Some(2));
@@ -93,13 +93,14 @@ async fn a_second_one_on_the_same_data_is_told_who_has_it() {
         second.log()
     );
     first.signal(Signal::SIGTERM);
+    first.ends(Duration::from_secs(20)).await;
 }
 
 #[tokio::test]
 async fn a_role_that_dies_is_started_again() {
     let stack = Stack::start(&[]).await;
     let url = format!("nats://127.0.0.1:{}", free_port());
-    let process = Process::start("up", up(&stack, &url, &["--simulate"]), stack.folder());
+    let mut process = Process::start("up", up(&stack, &url, &["--simulate"]), stack.folder());
     process
         .says("swarm is ready", Duration::from_secs(30))
         .await;
@@ -121,4 +122,5 @@ async fn a_role_that_dies_is_started_again() {
         "{printed:?}"
     );
     process.signal(Signal::SIGTERM);
+    process.ends(Duration::from_secs(20)).await;
 }
