@@ -4,10 +4,11 @@
 //! and a model, never a run log.
 //!
 //! Reading order: [`roles`], [`agent_loop`] with [`salvage`] and [`thinking`] (pure; `measures` says what of it is there because
-//! models are small), [`worker`]; inside the worker: one attempt, its chunks, the cancels, and the card.
+//! models are small), [`poison`], [`worker`]; inside the worker: one attempt, its chunks, the cancels, and the card.
 
 pub mod agent_loop;
 mod measures;
+pub mod poison;
 pub mod roles;
 pub mod salvage;
 pub mod thinking;

@@ -14,6 +14,8 @@ use crate::topology::{DEAD, TopologyError};
 pub struct Letter {
     /// Its sequence in SWARM_DEAD.
     pub id: u64,
+    /// The subject that it was published on, which its origin ought to agree with.
+    pub subject: String,
     /// What it says.
     pub dead: Dead,
 }
@@ -36,6 +38,7 @@ impl Letter {
         };
         Self {
             id: message.seq,
+            subject: message.subject.clone(),
             dead: serde_json::from_slice(&message.payload).unwrap_or_else(|error| foreign(&error)),
         }
     }

@@ -22,6 +22,9 @@ const BATCH: usize = 512;
 /// 64 MB, and a batch that is bounded by a count alone may be larger.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// A batch that did not come is asked for again so often.
+const MOST_TRIES: u32 = 2;
+
 /// The next message of a batch is waited for this long.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,16 +106,23 @@ impl Bus {
         before: u64,
     ) -> Result<Vec<StoredMessage>, ReadError> {
         let mut messages: Vec<StoredMessage> = Vec::new();
-        let mut next = from.max(1);
+        let (mut next, mut tries) = (from.max(1), 0);
         while next < before {
             let batch = usize::try_from(before - next).unwrap_or(BATCH).min(BATCH);
-            let more = self
+            let read = self
                 .read_batch(stream, subject, next, batch, &mut messages)
-                .await?;
-            match messages.last() {
-                Some(last) if more && last.seq >= next => next = last.seq + 1,
-                _ => break,
+                .await;
+            let last = messages.last().map_or(0, |message| message.seq);
+            match read {
+                Ok(true) if last >= next => tries = 0,
+                Ok(_) => break,
+                // A busy server, or a connection that is made anew: what came is kept, the rest is asked for again.
+                Err(ReadError::Request(RequestError::TimedOut { .. })) if tries < MOST_TRIES => {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
             }
+            next = next.max(last + 1);
         }
         messages.retain(|message| message.seq < before);
         Ok(messages)

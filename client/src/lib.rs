@@ -215,6 +215,8 @@ impl Client {
             run: run.to_string(),
             to: to.clone(),
             text: text.to_owned(),
+            // Of this call: should the bus send it twice, it is one message.
+            id: Some(RunId::random().to_string()),
         };
         read(
             &self

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
@@ -12,7 +14,7 @@ use swarm_workflow::{Input, State, overdue};
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::effects::Ending;
+use crate::effects::EndedBy;
 use crate::index::Entry;
 use crate::runs::TransitionError;
 
@@ -21,6 +23,10 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 /// Runs of one look: the rest is due at the next one.
 const MOST: usize = 256;
+
+/// Runs that are acted on at once, and how long each may take.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run that was looked at is looked at again after this, unless it has gone on.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -56,12 +62,12 @@ impl Keeper {
     async fn look(&mut self, shared: &Shared) {
         let now = Timestamp::now();
         self.seen.retain(|_, (_, again)| now < *again);
-        for entry in shared.index.due(now, MOST) {
-            if self.is_seen(&entry) {
-                continue;
-            }
-            let acting = shared.deadline(entry.run(), now);
-            act(&entry, acting).await;
+        let due = shared.index.due(now, |entry| !self.is_seen(entry), MOST);
+        let acted = stream::iter(due).map(|entry| async {
+            act(&entry, shared.deadline(entry.run(), now)).await;
+            entry
+        });
+        for entry in acted.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
             self.see(&entry, now.after(AGAIN));
         }
         self.count_absent(shared, now);
@@ -78,9 +84,12 @@ impl Keeper {
         let waiting = shared
             .index
             .open_where(|entry| waits(entry) && !self.is_seen(entry), MOST);
-        for entry in waiting {
-            let acting = shared.queued(entry.run(), &self.absent, now);
-            let again = act(&entry, acting).await.flatten();
+        let absent = &self.absent;
+        let acted = stream::iter(waiting).map(|entry| async {
+            let again = act(&entry, shared.queued(entry.run(), absent, now)).await;
+            (entry, again.flatten())
+        });
+        for (entry, again) in acted.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
             self.see(&entry, again.unwrap_or_else(|| now.after(AGAIN)));
         }
     }
@@ -113,9 +122,14 @@ async fn act<T>(
 ) -> Option<T> {
     let run = entry.run();
     let span = tracing::error_span!("deadline", %run);
-    match acting.instrument(span).await {
-        Ok(done) => Some(done),
-        Err(error) => {
+    // A stream that is full for one agent holds up no other's deadline; what was not published is, later.
+    match tokio::time::timeout(PATIENCE, acting.instrument(span)).await {
+        Ok(Ok(done)) => Some(done),
+        Err(_elapsed) => {
+            tracing::warn!(%run, "a deadline was not acted on in {PATIENCE:?}; it will be");
+            None
+        }
+        Ok(Err(error)) => {
             tracing::warn!(%run, error = chain(&error), "a deadline was not acted on; it will be");
             None
         }
@@ -196,7 +210,7 @@ impl Shared {
         reason: &ErrorBody,
     ) -> Result<(), TransitionError> {
         tracing::info!(%task, %reason, "a deadline has passed");
-        let ending = Ending::TimedOut(reason.clone());
+        let ending = EndedBy::TimedOut(reason.clone());
         self.end_task(state, task, attempt, ending).await
     }
 }

@@ -26,7 +26,7 @@ const SIGNAL_AGAIN: [Duration; 3] = [
 
 /// How a coordinator ends an attempt, and why.
 #[derive(Debug)]
-pub(crate) enum Ending {
+pub(crate) enum EndedBy {
     /// Somebody asked for it.
     Canceled(ErrorBody),
     /// A deadline has passed.
@@ -51,8 +51,8 @@ impl Shared {
                     self.dispatch(state, task, *attempt, id, trace).await?;
                 }
                 Effect::EndTask { task, attempt } => {
-                    let reason = ErrorBody::new(Code::Canceled, "canceled on request");
-                    self.end_task(state, task, *attempt, Ending::Canceled(reason))
+                    let reason = why_ended(state);
+                    self.end_task(state, task, *attempt, EndedBy::Canceled(reason))
                         .await?
                 }
                 Effect::Wake { agent } => self.wake(event, agent, trace).await,
@@ -96,15 +96,15 @@ impl Shared {
         state: &State,
         task: &TaskId,
         attempt: u32,
-        ending: Ending,
+        ending: EndedBy,
     ) -> Result<(), TransitionError> {
         let Some(agent) = state.agent_of(task) else {
             return Ok(());
         };
         let (run, trace) = (state.run, state.trace());
         let (status, reason, body): (_, _, fn(Box<Answer>) -> Body) = match ending {
-            Ending::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
-            Ending::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
+            EndedBy::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
+            EndedBy::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
         };
         let answer = Answer {
             task: task.clone(),
@@ -267,6 +267,17 @@ fn ask_error(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outg
             tracing::error!(%error, run = %result.run, "an answer could not be written as JSON");
             None
         }
+    }
+}
+
+/// Why the tasks of a run are ended that were at work.
+fn why_ended(state: &State) -> ErrorBody {
+    let result = state.result.as_ref();
+    let canceled = matches!(state.phase, RunState::Canceling | RunState::Canceled);
+    match result.and_then(|result| result.reason.clone()) {
+        _ if canceled => ErrorBody::new(Code::Canceled, "canceled on request"),
+        Some(reason) => reason,
+        None => ErrorBody::new(Code::Canceled, "the run had its answer"),
     }
 }
 

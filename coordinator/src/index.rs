@@ -59,6 +59,9 @@ impl Inner {
         };
         self.unconfirmed.remove(&run);
         self.aside.remove(&run);
+        if let Some(waiting) = self.waiting.remove(&run) {
+            waiting.notify_waiters();
+        }
         let summary = &known.stored.summary;
         self.by_deadline.remove(&deadline_key(summary));
         self.by_time
@@ -276,14 +279,21 @@ impl Index {
             .collect()
     }
 
-    /// Open runs whose next deadline has passed, the oldest first, so many at most.
-    pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Entry> {
+    /// Open runs whose next deadline has passed and that are wanted, the oldest first, so many at most.
+    pub(crate) fn due(
+        &self,
+        now: Timestamp,
+        wanted: impl Fn(&Entry) -> bool,
+        most: usize,
+    ) -> Vec<Entry> {
         let inner = self.lock();
         let passed = inner.by_deadline.range(..=(now.as_millis(), RunId::LAST));
         let runs = passed.map(|(_, run)| run);
         runs.filter(|run| !inner.aside.contains(run))
-            .filter_map(|run| inner.runs.get(run).cloned())
+            .filter_map(|run| inner.runs.get(run))
+            .filter(|entry| wanted(entry))
             .take(most)
+            .cloned()
             .collect()
     }
 

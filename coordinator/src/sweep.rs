@@ -1,5 +1,6 @@
 //! What no delivery brings back: effects of commands whose coordinator died before it could publish them.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,9 +70,11 @@ impl Shared {
         let Some(event) = self.last_event(run).await? else {
             return Ok(());
         };
-        if event.n == state.n {
-            self.publish_effects(&state, &event).await?;
+        match event.n.cmp(&state.n) {
+            Ordering::Equal => self.publish_effects(&state, &event).await,
+            // Read from a replica that is behind.
+            Ordering::Greater => Err(TransitionError::Contended),
+            Ordering::Less => Ok(()),
         }
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::card::Card;
 use crate::dead::Dead;
 use crate::error::{Code, ErrorBody};
 use crate::ids::{AgentName, RunId, RunRef};
+use crate::limits::MAX_REASON_BYTES;
 use crate::summary::{RunState, Summary, WaitingFor};
 use crate::time::{Span, Timestamp};
 
@@ -57,6 +58,7 @@ impl RunRequest {
             });
         }
         let body: RunRequestBody = read_json(text)?;
+        check_reason(body.reason.as_deref())?;
         Ok(Self {
             run: reference(&body.run)?,
             wait: body.wait,
@@ -86,6 +88,21 @@ pub fn read_request<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T,
         ErrorBody::new(Code::Encoding, format!("the request is not UTF-8: {error}"))
     })?;
     read_json(text)
+}
+
+/// A reason is a line, not a document.
+///
+/// # Errors
+/// `SW-TOO-LARGE`.
+pub fn check_reason(reason: Option<&str>) -> Result<(), ErrorBody> {
+    match reason.map(str::len) {
+        Some(bytes) if bytes > MAX_REASON_BYTES => {
+            let message =
+                format!("the reason has {bytes} bytes, at most {MAX_REASON_BYTES} are taken");
+            Err(ErrorBody::new(Code::TooLarge, message).field("reason"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn reference(text: &str) -> Result<RunRef, ErrorBody> {
@@ -173,6 +190,9 @@ pub struct MessageRequest {
     pub to: AgentName,
     /// What it says.
     pub text: String,
+    /// The same request again has the same id, and sends it once; without one it is the `Nats-Msg-Id`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<String>,
 }
 
 /// Reply of a command: the state of the run after it.

@@ -22,6 +22,8 @@ pub const MAX_TASKS: usize = 1000;
 pub const MAX_EVENTS: u64 = 10_000;
 /// Bytes of the texts of one run's log.
 pub const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of what a person says about a command.
+pub const MAX_REASON_BYTES: usize = 1024;
 /// Bytes of one message to a run.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// Bytes of all messages to one run.

@@ -213,12 +213,10 @@ pub fn work(agent: &AgentName) -> String {
     format!("swarm.work.{agent}")
 }
 
-/// Whether a subject is that of an agent's work.
+/// The agent whose work is on a subject.
 #[must_use]
-pub fn is_work(subject: &str) -> bool {
-    subject
-        .strip_prefix("swarm.work.")
-        .is_some_and(|agent| agent.parse::<AgentName>().is_ok())
+pub fn agent_of_work(subject: &str) -> Option<AgentName> {
+    subject.strip_prefix("swarm.work.")?.parse().ok()
 }
 
 /// Dead letters of an agent.

@@ -12,10 +12,10 @@ pub struct Combined {
     pub data: Option<Value>,
 }
 
-/// Combines answers, in the order of their tasks; those that did not complete are passed over. `first` is the task that
-/// answered first.
+/// Combines answers, in the order of their tasks; those that did not complete are passed over. Other ways than `vote` and
+/// `json` combine nothing.
 #[must_use]
-pub fn combine(mode: Aggregate, answers: &[&Answer], first: Option<&TaskId>) -> Combined {
+pub fn combine(mode: Aggregate, answers: &[&Answer]) -> Combined {
     let completed = answers
         .iter()
         .filter(|answer| answer.status == AnswerStatus::Completed);
@@ -23,16 +23,9 @@ pub fn combine(mode: Aggregate, answers: &[&Answer], first: Option<&TaskId>) -> 
         .filter_map(|answer| Some((&answer.task, answer.text.as_deref()?)))
         .collect();
     match mode {
-        Aggregate::Concat | Aggregate::Summarize => Combined::default(),
         Aggregate::Vote => vote(&completed),
-        Aggregate::First => Combined {
-            text: completed
-                .iter()
-                .find(|(task, _)| Some(*task) == first)
-                .map(|(_, text)| (*text).to_owned()),
-            data: None,
-        },
         Aggregate::Json => json(&completed),
+        Aggregate::Concat | Aggregate::Summarize | Aggregate::First => Combined::default(),
     }
 }
 
@@ -91,16 +84,15 @@ mod tests {
         texts.iter().enumerate().map(of).collect()
     }
 
-    fn combined(mode: Aggregate, texts: &[&str], first: Option<&str>) -> Combined {
+    fn combined(mode: Aggregate, texts: &[&str]) -> Combined {
         let answers = answers(texts);
         let answers: Vec<&Answer> = answers.iter().collect();
-        let first: Option<TaskId> = first.map(|task| task.parse().unwrap());
-        combine(mode, &answers, first.as_ref())
+        combine(mode, &answers)
     }
 
     #[test]
     fn the_most_frequent_text_wins_and_the_earliest_of_equals() {
-        let vote = |texts: &[&str]| combined(Aggregate::Vote, texts, None);
+        let vote = |texts: &[&str]| combined(Aggregate::Vote, texts);
         let won = vote(&["no", " Yes\n", "YES"]);
         assert_eq!(won.text.as_deref(), Some("Yes"));
         assert_eq!(won.data, Some(json!({"no": 1, "yes": 2})));
@@ -110,15 +102,9 @@ mod tests {
 
     #[test]
     fn answers_are_parsed_where_they_are_json() {
-        let both = combined(Aggregate::Json, &["{\"x\": 1}", "so"], None);
+        let both = combined(Aggregate::Json, &["{\"x\": 1}", "so"]);
         assert_eq!(both.data, Some(json!({"t0": {"x": 1}, "t1": "so"})));
         assert_eq!(both.text.as_deref(), Some(r#"{"t0":{"x":1},"t1":"so"}"#));
-    }
-
-    #[test]
-    fn the_first_is_the_one_that_came_first() {
-        let first = combined(Aggregate::First, &["a", "b"], Some("t1"));
-        assert_eq!(first.text.as_deref(), Some("b"));
     }
 
     #[test]
@@ -127,7 +113,7 @@ mod tests {
         answers[1].status = AnswerStatus::Failed;
         answers[2].status = AnswerStatus::Canceled;
         let answers: Vec<&Answer> = answers.iter().collect();
-        let won = combine(Aggregate::Vote, &answers, None);
+        let won = combine(Aggregate::Vote, &answers);
         assert_eq!(won.text.as_deref(), Some("a"));
     }
 }

@@ -17,7 +17,7 @@ use crate::blobs::{Blob, Contents, Ledger};
 use crate::compile::Team;
 use crate::next::Ending;
 use crate::result;
-use crate::state::State;
+use crate::state::{State, fold};
 use attempts::{due, task_ended, task_suspended};
 use commands::{again, cancel, decide_call, delete, message, pause, resume};
 use submit::{begin, repeat};
@@ -244,8 +244,14 @@ fn within_limits(state: Option<&State>, event: Event, ledger: &mut Ledger<'_>) -
         "the run has {MAX_EVENTS} events or {} MiB of texts, and takes no more",
         MAX_LOG_BYTES / 1024 / 1024
     );
-    let mut after = state.clone();
-    after.n = event.n;
+    // What the event says still counts; what it would begin does not begin.
+    let said = Event {
+        effects: Vec::new(),
+        ..event.clone()
+    };
+    let Ok(after) = fold(Some(state.clone()), &said) else {
+        return event;
+    };
     let ending = Ending::failed(ErrorBody::new(Code::Limit, message));
     let context = Context {
         run: event.run,
@@ -254,7 +260,7 @@ fn within_limits(state: Option<&State>, event: Event, ledger: &mut Ledger<'_>) -
         cause: event.cause,
     };
     let mut ended = end(&after, ending, context, ledger);
-    ended.effects.extend(end_live(state));
+    ended.effects.extend(end_live(&after));
     ended
 }
 

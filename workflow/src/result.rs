@@ -126,7 +126,7 @@ fn made(
         Text::Combined(mode @ (Aggregate::Vote | Aggregate::Json)) => {
             let needed: Vec<&Answer> = needs().filter_map(|task| state.answer(task)).collect();
             let whole = ledger.whole(&needed)?;
-            let combined = combine(*mode, &whole.iter().collect::<Vec<_>>(), None);
+            let combined = combine(*mode, &whole.iter().collect::<Vec<_>>());
             Ok(Made {
                 data: combined.data,
                 ..Made::of(combined.text.unwrap_or_default())

@@ -708,6 +708,40 @@ fn a_run_is_repeated_without_what_was_done() {
 }
 
 #[test]
+fn a_run_whose_summary_failed_is_repeated_with_the_summary_alone() {
+    let mut old = Driver::new(Submission::of_task("t"));
+    for agent in AGENTS {
+        old.end(agent, AnswerStatus::Completed);
+    }
+    old.end("aggregate", AnswerStatus::Failed);
+    let mut new = Driver::default();
+    assert!(new.command("retry", Input::Repeat(old.state())));
+    let live: Vec<_> = new.state().live().map(|(task, _)| task.as_str()).collect();
+    assert_eq!(live, ["aggregate"]);
+    assert!(new.end("aggregate", AnswerStatus::Completed));
+    assert_eq!(new.result().status, RunState::Completed);
+    assert_eq!(new.result().answers.len(), 3);
+}
+
+#[test]
+fn after_the_first_answer_nothing_starts() {
+    let mut run = Driver::new(aggregated(Aggregate::First));
+    run.end_with(AGENTS[0], AnswerStatus::Failed, true);
+    run.suspend(AGENTS[1], 1);
+    let due = run.state().next_deadline().unwrap();
+    let mut other = Driver::new(aggregated(Aggregate::First));
+    other.suspend(AGENTS[0], 1);
+    other.end(AGENTS[1], AnswerStatus::Completed);
+    assert!(other.decide_next(CallDecision::Approved));
+    assert!(other.log.last().unwrap().effects.is_empty());
+    other.end(AGENTS[2], AnswerStatus::Canceled);
+    assert_eq!(other.phase(), RunState::Completed);
+    run.end(AGENTS[2], AnswerStatus::Completed);
+    assert_eq!(run.phase(), RunState::Completed, "nobody else is at work");
+    assert!(!run.due(due));
+}
+
+#[test]
 fn a_wrong_submission_is_a_rejected_run() {
     let run = Driver::new(Submission {
         agents: Some(names(&["nobody"])),

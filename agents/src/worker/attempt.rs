@@ -36,8 +36,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Work that is handed back is taken by another instance after this pause.
 const HAND_BACK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Pause before work is tried again whose journal could not be read or written.
+/// First pause before work goes on whose journal could not be read or written; it doubles up to the longest.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_TROUBLE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Pause before work of a newer version is handed out again, maybe to an agent that reads it.
 const NEWER_PAUSE: Duration = Duration::from_secs(5);
@@ -65,6 +66,8 @@ enum Interruption {
     HostDown,
     /// It was delivered so often that it is set aside.
     Poison(Box<Journal>),
+    /// An entry of the journal cannot be read by this version.
+    Newer(String),
     /// The journal cannot be read or written now.
     Trouble(String),
 }
@@ -73,6 +76,7 @@ impl From<AppendError> for Interruption {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Superseded(verdict) => Self::Superseded(verdict),
+            AppendError::Unread(unread) => Self::Newer(chain(&unread)),
             other => Self::Trouble(chain(&other)),
         }
     }
@@ -165,6 +169,7 @@ impl<'a> Attempt<'a> {
 
     /// Replays, thinks and records until the attempt is settled.
     async fn settle(mut self) -> Settlement {
+        let mut pause = TROUBLE_PAUSE;
         loop {
             let interruption = match self.open().await {
                 Ok((journal, entries)) => match self.think(journal, &entries).await {
@@ -187,9 +192,21 @@ impl<'a> Attempt<'a> {
                 Interruption::Poison(journal) => return self.settle_poison(*journal).await,
                 Interruption::HostDown => return Settlement::Retry(TROUBLE_PAUSE),
                 Interruption::HandedBack => return Settlement::Retry(HAND_BACK_PAUSE),
+                Interruption::Newer(detail) => {
+                    tracing::warn!(detail, "work is handed back");
+                    return Settlement::Retry(NEWER_PAUSE);
+                }
+                // It keeps its slot and says that it is alive: what is given back counts as tried.
                 Interruption::Trouble(detail) => {
-                    tracing::warn!(detail, "work is put off");
-                    return Settlement::Retry(TROUBLE_PAUSE);
+                    tracing::warn!(detail, ?pause, "work waits for the journal");
+                    self.superseded = true;
+                    let wait = self.stop(None).or(tokio::time::sleep(pause)).await;
+                    pause = (pause * 2).min(LONGEST_TROUBLE_PAUSE);
+                    match wait {
+                        Ok(_) => {}
+                        Err(Interruption::HandedBack) => return Settlement::Retry(HAND_BACK_PAUSE),
+                        Err(_) => return self.settle_cancel().await,
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
 use swarm_protocol::limits::DEFAULT_PAGE;
 use swarm_protocol::trace::TraceParent;
-use swarm_protocol::{Code, ErrorBody, RunId, TaskId, subjects};
+use swarm_protocol::{AgentName, Code, ErrorBody, RunId, TaskId, subjects};
 use swarm_workflow::Input;
 use tracing::Instrument as _;
 
@@ -91,8 +91,7 @@ fn fitted(mut item: DeadItem, room: &mut usize) -> DeadItem {
 
 async fn dropped(shared: &Shared, payload: &[u8]) -> Result<DeadReply, ErrorBody> {
     let DeadRequest { id } = read_request(payload)?;
-    let known = shared.bus.had_dead_letter(id).await;
-    if !known.map_err(|error| unavailable(&error))? {
+    if !had(shared, id).await? {
         return Err(unknown(id));
     }
     remove(shared, id).await?;
@@ -101,15 +100,15 @@ async fn dropped(shared: &Shared, payload: &[u8]) -> Result<DeadReply, ErrorBody
 
 async fn requeued(shared: &Shared, payload: &[u8]) -> Result<DeadReply, ErrorBody> {
     let DeadRequest { id } = read_request(payload)?;
-    let letter = find(shared, id).await?;
+    let letter = match find(shared, id).await {
+        Ok(letter) => letter,
+        // It was taken up before, and the answer was lost; or it was dropped.
+        Err(_) if had(shared, id).await? => return Ok(DeadReply { id, run: None }),
+        Err(error) => return Err(error),
+    };
     let origin = &letter.dead.origin;
     let run = match (&origin.run, &origin.task) {
-        (Some(run), Some(task)) => Some(bring_back(shared, *run, task).await?),
-        _ if origin.stream == topology::RUNS => {
-            return Err(not_again(
-                "an entry of a journal is not delivered again: cancel its run, and `swarm runs retry` it",
-            ));
-        }
+        (Some(run), Some(task)) => Some(bring_back(shared, id, *run, task).await?),
         _ => store_again(shared, &letter).await?,
     };
     remove(shared, id).await?;
@@ -117,10 +116,20 @@ async fn requeued(shared: &Shared, payload: &[u8]) -> Result<DeadReply, ErrorBod
 }
 
 /// The task once more: in its run while that is open, else in a new run that takes over what completed.
-async fn bring_back(shared: &Shared, run: RunId, task: &TaskId) -> Result<RunId, ErrorBody> {
+async fn bring_back(
+    shared: &Shared,
+    id: u64,
+    run: RunId,
+    task: &TaskId,
+) -> Result<RunId, ErrorBody> {
     let cause = Cause::Endpoint {
-        endpoint: "dead.requeue".to_owned(),
+        endpoint: format!("dead.requeue:{id}"),
     };
+    // Asked for again, whose first answer was lost: it stands in the log.
+    let repeated = shared.repeat_effects(run, &cause).await;
+    if repeated.map_err(|error| error.to_body())? {
+        return Ok(run);
+    }
     let span = tracing::error_span!("command", name = "dead.requeue", %run);
     let again = shared.transition(run, Input::Again { task }, &cause);
     let outcome = again.instrument(span).await;
@@ -131,11 +140,6 @@ async fn bring_back(shared: &Shared, run: RunId, task: &TaskId) -> Result<RunId,
             super::retry::again(shared, run, &state).await
         }
         Outcome::Ignored(Some(state)) => {
-            if state.unconfirmed() && state.progress(task).is_some_and(|p| p.is_live()) {
-                // The command was asked for again, whose first answer was lost.
-                shared.confirm(run).await.map_err(|error| error.to_body())?;
-                return Ok(run);
-            }
             let message = format!(
                 "run {run} is {}, and {task} has no failure that can be mended now: wait for its end",
                 state.phase
@@ -147,32 +151,45 @@ async fn bring_back(shared: &Shared, run: RunId, task: &TaskId) -> Result<RunId,
 
 /// Publishes what was set aside where it was. A submission becomes a new run.
 async fn store_again(shared: &Shared, letter: &Letter) -> Result<Option<RunId>, ErrorBody> {
-    let dead = &letter.dead;
-    let Some(payload) = dead.content() else {
+    let Some(subject) = subject_of(letter) else {
+        return Err(not_again(
+            "it is neither a submission nor work of the agent that set it aside",
+        ));
+    };
+    let Some(payload) = letter.dead.content() else {
         return Err(not_again("its payload was too large to be kept"));
     };
-    let is_ours = subjects::submit_target(&dead.origin.subject).is_some()
-        || subjects::is_work(&dead.origin.subject);
-    if !is_ours {
-        return Err(not_again("nothing takes messages on its subject"));
-    }
-    let message = Outgoing::new(&dead.origin.subject, payload, TraceParent::root())
-        .message_id(format!("requeue:{}", letter.id));
-    let stored = shared.bus.store(message).await.map_err(|error| {
-        ErrorBody::new(
-            Code::Unavailable,
-            format!("it was not stored: {}", chain(&error)),
-        )
-    })?;
-    let is_submission = dead.origin.stream == topology::INBOX;
     // The message id names the run.
-    let run = RunId::from_message_id(&format!("requeue:{}", letter.id));
+    let id = format!("requeue:{}", letter.id);
+    let message = Outgoing::new(subject, payload, TraceParent::root()).message_id(&id);
+    let stored = shared.bus.store(message).await.map_err(|error| {
+        let message = format!("it was not stored: {}", chain(&error));
+        ErrorBody::new(Code::Unavailable, message)
+    })?;
     tracing::info!(
         id = letter.id,
         seq = stored.seq,
         "a dead letter was stored again"
     );
-    Ok(is_submission.then_some(run))
+    let is_submission = letter.dead.origin.stream == topology::INBOX;
+    Ok(is_submission.then(|| RunId::from_message_id(&id)))
+}
+
+/// Where it came from. What a letter says of that has to agree with who wrote it.
+fn subject_of(letter: &Letter) -> Option<String> {
+    let origin = &letter.dead.origin;
+    match origin.stream.as_str() {
+        topology::INBOX if letter.subject == subjects::dead_inbox() => {
+            let target = subjects::submit_target(&origin.subject)?;
+            let target: Option<AgentName> = target.map(str::parse).transpose().ok()?;
+            Some(subjects::submit(target.as_ref()))
+        }
+        topology::WORK => {
+            let agent = subjects::agent_of_work(&origin.subject)?;
+            (letter.subject == subjects::dead_agent(&agent)).then(|| subjects::work(&agent))
+        }
+        _ => None,
+    }
 }
 
 async fn find(shared: &Shared, id: u64) -> Result<Letter, ErrorBody> {
@@ -180,6 +197,11 @@ async fn find(shared: &Shared, id: u64) -> Result<Letter, ErrorBody> {
     found
         .map_err(|error| unavailable(&error))?
         .ok_or_else(|| unknown(id))
+}
+
+async fn had(shared: &Shared, id: u64) -> Result<bool, ErrorBody> {
+    let had = shared.bus.had_dead_letter(id).await;
+    had.map_err(|error| unavailable(&error))
 }
 
 async fn remove(shared: &Shared, id: u64) -> Result<(), ErrorBody> {

@@ -1,7 +1,7 @@
 //! `approve` and `deny`: what a person decides about a call that was interrupted. Repeated, they answer the same.
 
 use swarm_bus::service::Call;
-use swarm_protocol::endpoint::{DecideRequest, StateReply, read_about_run};
+use swarm_protocol::endpoint::{DecideRequest, StateReply, check_reason, read_about_run};
 use swarm_protocol::event::Cause;
 use swarm_protocol::journal::CallDecision;
 use swarm_protocol::{Code, ErrorBody, RunRef};
@@ -25,6 +25,7 @@ async fn decide(
     payload: &[u8],
 ) -> Result<StateReply, ErrorBody> {
     let (reference, request) = read_about_run(payload, |body: &DecideRequest| &body.run)?;
+    check_reason(request.reason.as_deref())?;
     let run = shared.resolve(&reference, None).await?;
     let endpoint = match decision {
         CallDecision::Approved => "approve",

@@ -4,7 +4,7 @@ use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{MessageRequest, StateReply, read_about_run};
 use swarm_protocol::event::Cause;
 use swarm_protocol::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGES_BYTES};
-use swarm_protocol::{Code, ErrorBody, RunRef};
+use swarm_protocol::{Code, ErrorBody, RunRef, headers};
 use swarm_workflow::{Input, State};
 use tracing::Instrument as _;
 
@@ -12,14 +12,18 @@ use crate::Shared;
 use crate::index::unknown;
 use crate::runs::Outcome;
 
+/// Characters of an id that count.
+const MAX_ID: usize = 64;
+
 pub(super) async fn answer(shared: &Shared, call: Call) {
-    match message(shared, call.request.payload()).await {
+    match message(shared, &call).await {
         Ok(reply) => call.reply_json(&reply).await,
         Err(error) => call.fail(&error).await,
     }
 }
 
-async fn message(shared: &Shared, payload: &[u8]) -> Result<StateReply, ErrorBody> {
+async fn message(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> {
+    let payload = call.request.payload();
     let (reference, request) = read_about_run(payload, |body: &MessageRequest| &body.run)?;
     let MessageRequest { to, text, .. } = &request;
     let text = text.trim();
@@ -30,9 +34,21 @@ async fn message(shared: &Shared, payload: &[u8]) -> Result<StateReply, ErrorBod
     let known = shared.load(run).await.map_err(|error| error.to_body())?;
     let state = known.state.ok_or_else(|| unknown(&RunRef::Id(run)))?;
     check_size(&state, text)?;
-    let cause = Cause::Endpoint {
-        endpoint: "message".to_owned(),
+    let id = request.id.as_deref();
+    let id = id.or_else(|| call.request.header(headers::MESSAGE_ID));
+    let id: String = id.unwrap_or_default().chars().take(MAX_ID).collect();
+    let endpoint = match id.as_str() {
+        "" => "message".to_owned(),
+        id => format!("message:{id}"),
     };
+    let cause = Cause::Endpoint { endpoint };
+    if !id.is_empty() {
+        let repeated = shared.repeat_effects(run, &cause).await;
+        if repeated.map_err(|error| error.to_body())? {
+            let state = state.phase;
+            return Ok(StateReply { run, state });
+        }
+    }
     let outcome = shared
         .transition(run, Input::Message { to, text }, &cause)
         .instrument(tracing::error_span!("command", name = "message", %run))

@@ -79,7 +79,11 @@ async fn find(shared: &Shared, payload: &[u8]) -> Result<(RunId, Found), ErrorBo
     match (event.body.result(), &event.body) {
         (Some(result), _) => Ok((run, Found::Ended(Box::new(result.clone())))),
         (None, Body::Deleted(_)) => Err(unknown(&RunRef::Id(run))),
-        (None, _) => Ok((run, Found::Open(RunState::Working))),
+        (None, _) => {
+            let known = shared.load(run).await.map_err(|error| error.to_body())?;
+            let state = known.state.map_or(RunState::Working, |state| state.phase);
+            Ok((run, Found::Open(state)))
+        }
     }
 }
 

@@ -152,4 +152,8 @@ async fn work_that_kills_its_workers_is_set_aside_and_other_work_flows_on() {
     let listed = stack.swarm_json(&["runs", "show", &new]).await;
     assert_eq!(listed["retry_of"], run.as_str());
     assert!(letters(&stack, 0).await.is_empty());
+    // Asked again because the answer was lost.
+    let id = found["id"].to_string();
+    let again = stack.swarm_json(&["dead", "requeue", &id]).await;
+    assert_eq!(again, json!({ "id": found["id"] }));
 }

@@ -231,6 +231,21 @@ async fn a_message_reaches_an_agent_before_its_next_turn() {
     .await;
     let (said, code) = say("And in French.", "research_agent").await;
     assert_eq!(code, 0, "{said:?}");
+    // A request that is sent again is one message.
+    let body =
+        json!({ "run": run, "to": "research_agent", "text": "Be brief.", "id": "one" }).to_string();
+    for _ in 0..2 {
+        let printed = stack.nats(&["req", "swarm.message", &body, "--raw"]).await;
+        assert!(printed.out.contains("working"), "{printed:?}");
+    }
+    let sent = stack.log_of(&run).await;
+    assert_eq!(
+        sent.iter()
+            .filter(|event| event["type"] == "message")
+            .count(),
+        3,
+        "{sent:?}"
+    );
     let (refused, code) = say("Hear!", "creative_agent").await;
     assert_eq!(code, 1);
     assert!(
@@ -246,6 +261,7 @@ async fn a_message_reaches_an_agent_before_its_next_turn() {
             "model_turn",
             "tool_result",
             "message_received",
+            "message_received",
             // A simulated model calls a tool whenever a person has the last word.
             "model_turn",
             "tool_result",
@@ -254,7 +270,7 @@ async fn a_message_reaches_an_agent_before_its_next_turn() {
     );
     let bodies = stack.sim.bodies("llama3.2:3b").await;
     let last = bodies.last().unwrap()["messages"].to_string();
-    for text in ["In words, please.", "And in French."] {
+    for text in ["In words, please.", "And in French.", "Be brief."] {
         assert_eq!(last.matches(text).count(), 1, "{last}");
     }
 }

@@ -152,7 +152,8 @@ pub(super) fn due(state: &State, context: Context, ledger: &mut Ledger<'_>) -> O
 }
 
 pub(super) fn due_attempts(state: &State, at: Timestamp) -> Vec<Effect> {
-    let due = state.retrying().filter(|(_, _, due)| *due <= at);
+    let wanted = !is_won(state);
+    let due = state.retrying().filter(|(_, _, due)| wanted && *due <= at);
     due.map(|(task, attempt, _)| dispatch(task, attempt))
         .collect()
 }

@@ -48,7 +48,8 @@ pub(super) fn decide_call(
 }
 
 fn dispatch_decided(state: &State) -> Vec<Effect> {
-    let decided = state.decided();
+    let wanted = !is_won(state);
+    let decided = state.decided().filter(|_| wanted);
     decided
         .map(|(task, attempt)| dispatch(task, attempt))
         .collect()

@@ -76,6 +76,11 @@ fn is_ready_at_once(step: &Step) -> bool {
     matches!(step.action, Action::Agent { .. })
 }
 
+/// Whether an agent makes one answer of the others.
+fn is_summary(step: &Step) -> bool {
+    matches!(&step.action, Action::Aggregate { agent, .. } if agent.is_some())
+}
+
 /// The same again as a new run: what has completed is taken over, the rest is done.
 pub(super) fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> Option<Event> {
     if !matches!(old.phase, RunState::Failed | RunState::Canceled) {
@@ -99,6 +104,7 @@ pub(super) fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> 
     };
     let agents = || steps.iter().filter(|step| is_ready_at_once(step));
     let all_are_done = agents().all(|step| completed(&step));
+    let summary = steps.iter().find(|step| is_summary(step));
     let mut submission = accepted.submission.clone();
     let context_ref = match &accepted.context_ref {
         Some(blob) => {
@@ -107,8 +113,8 @@ pub(super) fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> 
         }
         None => take_context(&mut submission, ledger),
     };
-    // Something has to be done for the run to go on.
-    let taken_over: Vec<Answer> = if all_are_done {
+    // Something has to be done for the run to go on: where all answers are there, what an agent makes of them.
+    let taken_over: Vec<Answer> = if all_are_done && summary.is_none() {
         Vec::new()
     } else {
         let done = agents().filter(completed);
@@ -116,8 +122,11 @@ pub(super) fn repeat(old: &State, context: Context, ledger: &mut Ledger<'_>) -> 
         result::taken_over(done.collect(), &submission, old.run, ledger)
     };
     let is_taken = |step: &&Step| taken_over.iter().any(|answer| answer.task == step.id);
-    let left = agents().filter(|step| !is_taken(step));
-    let effects = left.map(|step| dispatch(&step.id, 1)).collect();
+    let mut left: Vec<&Step> = agents().filter(|step| !is_taken(step)).collect();
+    if left.is_empty() {
+        left.extend(summary);
+    }
+    let effects = left.iter().map(|step| dispatch(&step.id, 1)).collect();
     let total = accepted.deadline.since(accepted.submitted_at);
     let again = Accepted {
         submission,

@@ -42,14 +42,18 @@ impl Attempt<'_> {
         journal: &mut Journal,
     ) -> Result<bool, Interruption> {
         let came = self.mailbox.take();
-        let new: Vec<PeerMessage> = (self.work.messages.iter().cloned().chain(came))
-            .filter(|message| !agent.has_message(message))
-            .collect();
-        for message in &new {
+        let all: Vec<PeerMessage> = self.work.messages.iter().cloned().chain(came).collect();
+        let mut any = false;
+        for message in all {
+            // A signal may come more than once.
+            if agent.has_message(&message) {
+                continue;
+            }
             let entry = self.entry(Body::MessageReceived(message.clone()));
             journal.append(&entry, self.delivery.trace()).await?;
-            agent.take_message(message);
+            agent.take_message(&message);
+            any = true;
         }
-        Ok(!new.is_empty())
+        Ok(any)
     }
 }

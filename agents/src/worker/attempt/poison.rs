@@ -1,25 +1,29 @@
 //! Work that ends its workers without a word, time and again: it is set aside, so that others get their turn.
 
 use swarm_bus::delivery::DeadContext;
-use swarm_bus::fence::Journal;
+use swarm_bus::fence::{Journal, Verdict};
 use swarm_protocol::error::chain;
 use swarm_protocol::journal::Entry;
-use swarm_protocol::{Code, ErrorBody, subjects};
+use swarm_protocol::{Code, ErrorBody, Timestamp, subjects};
 
 use super::{Attempt, Interruption, Settlement, TROUBLE_PAUSE};
 use crate::agent_loop::AgentLoop;
-
-/// Deliveries without an entry of the journal between them.
-const MOST_DELIVERIES: u64 = 10;
+use crate::poison;
 
 impl Attempt<'_> {
-    /// Whether more deliveries than may be have ended since something was last recorded.
+    /// Whether more deliveries than may be have ended without a word since something was last recorded.
     pub(super) fn is_poison(&self, entries: &[Entry]) -> bool {
         let own = |entry: &&Entry| {
             entry.attempt == self.work.attempt && entry.work_seq == Some(self.claim.work_seq)
         };
-        let last = entries.last().filter(own).and_then(|entry| entry.delivery);
-        self.claim.delivery.saturating_sub(last.unwrap_or_default()) > MOST_DELIVERIES
+        let last = entries.last().filter(own);
+        let recorded = last.and_then(|entry| entry.delivery).unwrap_or_default();
+        let since = last.map_or(self.delivery.position().stored_at, |entry| entry.at);
+        poison::is_poison(
+            self.claim.delivery.saturating_sub(recorded),
+            Timestamp::now().since(since),
+            self.shared.options.work_ack_wait,
+        )
     }
 
     /// A dead letter first: whoever finds the attempt ended finds it, too.
@@ -48,6 +52,7 @@ impl Attempt<'_> {
         };
         match end {
             Ok(()) => Settlement::Ack,
+            Err(Interruption::Superseded(Verdict::Ended | Verdict::Duplicate)) => Settlement::Ack,
             Err(Interruption::Superseded(_)) => Settlement::Abandon,
             Err(_) => Settlement::Retry(TROUBLE_PAUSE),
         }

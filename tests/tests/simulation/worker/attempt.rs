@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use swarm_agents::agent_loop::{AgentLoop, Step};
+use swarm_agents::poison;
 use swarm_bus::fence::{Claim, Verdict};
 use swarm_model::{ChatError, ChatRequest};
 use swarm_protocol::journal::{Approval, Body, Entry, ModelTurn, PeerMessage, Suspended};
@@ -31,9 +32,6 @@ const TROUBLE_PAUSE: u64 = 2_000;
 
 /// Deliveries of an attempt that may end because no model host answers.
 const MOST_WAITS: u64 = 8;
-
-/// Deliveries without an entry of the journal between them.
-const MOST_DELIVERIES: u64 = 10;
 
 /// How an attempt is settled.
 enum Settlement {
@@ -207,9 +205,15 @@ impl<'a> Attempt<'a> {
         let own = |entry: &&Entry| {
             entry.attempt == self.work.attempt && entry.work_seq == Some(self.claim.work_seq)
         };
-        let last = entries.last().filter(own).and_then(|entry| entry.delivery);
-        let many = self.claim.delivery.saturating_sub(last.unwrap_or_default()) > MOST_DELIVERIES;
-        many && !self.worker.sim.is_mutated(Mutation::NoPoison)
+        let last = entries.last().filter(own);
+        let recorded = last.and_then(|entry| entry.delivery).unwrap_or_default();
+        let since = last.map_or(self.delivery.message.stored_at, |entry| entry.at);
+        let is_poison = poison::is_poison(
+            self.claim.delivery.saturating_sub(recorded),
+            self.worker.sim.clock(self.worker.net.process).since(since),
+            Duration::from_millis(WORK_ACK_WAIT),
+        );
+        is_poison && !self.worker.sim.is_mutated(Mutation::NoPoison)
     }
 
     /// A dead letter first: whoever finds the attempt ended finds it, too.
@@ -307,15 +311,19 @@ impl<'a> Attempt<'a> {
         journal: &mut Journal,
     ) -> Result<bool, Interruption> {
         let came = std::mem::take(&mut *self.mailbox.borrow_mut());
-        let all = self.work.messages.iter().cloned().chain(came);
-        let new: Vec<PeerMessage> = all.filter(|message| !agent.has_message(message)).collect();
-        for message in &new {
+        let all: Vec<PeerMessage> = self.work.messages.iter().cloned().chain(came).collect();
+        let mut any = false;
+        for message in all {
+            if agent.has_message(&message) {
+                continue;
+            }
             let entry = self.entry(Body::MessageReceived(message.clone()));
             journal.append("append message", &entry).await?;
-            agent.take_message(message);
+            agent.take_message(&message);
             self.worker.sim.note("a message was received");
+            any = true;
         }
-        Ok(!new.is_empty())
+        Ok(any)
     }
 
     /// One turn of the model. The inner error is the attempt's, the outer one stops it.
