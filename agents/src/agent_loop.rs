@@ -13,7 +13,7 @@ use swarm_protocol::journal::{
 };
 use swarm_protocol::submission::Budget;
 use swarm_protocol::work::Work;
-use swarm_protocol::{Code, ErrorBody, Usage};
+use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Usage};
 
 use crate::measures::Measure;
 
@@ -293,10 +293,21 @@ impl AgentLoop {
         }
     }
 
-    /// The model.
+    /// The answer that the work comes to, without its text or its error.
     #[must_use]
-    pub fn model(&self) -> &str {
-        &self.settings.model
+    pub fn answer(&self, work: &Work, status: AnswerStatus) -> Answer {
+        Answer {
+            task: work.task.clone(),
+            agent: work.agent.clone(),
+            model: self.settings.model.clone(),
+            status,
+            text: None,
+            blob: None,
+            error: None,
+            usage: self.usage,
+            elapsed_ms: self.elapsed_ms,
+            simulated: self.simulated,
+        }
     }
 
     /// The last text that the model wrote, when there is any.

@@ -4,9 +4,10 @@
 //! and a model, never a run log.
 //!
 //! Reading order: [`roles`], [`agent_loop`] with [`salvage`] and [`thinking`] (pure; `measures` says what of it is there because
-//! models are small), [`poison`], [`worker`]; inside the worker: one attempt, its chunks, the cancels, and the card.
+//! models are small), [`interrupted`] and [`poison`] (pure), [`worker`]; inside the worker: one attempt, its chunks, the cancels, and the card.
 
 pub mod agent_loop;
+pub mod interrupted;
 mod measures;
 pub mod poison;
 pub mod roles;

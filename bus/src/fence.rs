@@ -1,9 +1,9 @@
 //! The fence of a task's journal: appends under one CAS over its three leaves, and who may go on after a refusal.
 
-use swarm_protocol::journal::Entry;
+use swarm_protocol::journal::{Body, Entry};
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::version::{self, Unread};
-use swarm_protocol::{RunId, TaskId, subjects};
+use swarm_protocol::{InstanceId, RunId, TaskId, Timestamp, Version, subjects};
 
 use crate::connection::Bus;
 use crate::message::Outgoing;
@@ -23,6 +23,25 @@ pub struct Claim {
     pub work_seq: u64,
     /// Which delivery of that work.
     pub delivery: u64,
+}
+
+impl Claim {
+    /// An entry that its worker writes.
+    #[must_use]
+    pub fn entry(&self, instance: &InstanceId, at: Timestamp, body: Body) -> Entry {
+        Entry {
+            v: Version,
+            run: self.run,
+            task: self.task.clone(),
+            attempt: self.attempt,
+            work_seq: Some(self.work_seq),
+            delivery: Some(self.delivery),
+            instance: instance.clone(),
+            at,
+            turn_ms: None,
+            body,
+        }
+    }
 }
 
 /// What a journal says to a claim.
@@ -51,7 +70,7 @@ pub fn judge(last: Option<&Entry>, claim: &Claim) -> Verdict {
     if last.attempt < claim.attempt {
         return Verdict::Fresh;
     }
-    if last.attempt > claim.attempt || last.body.is_end() {
+    if last.has_ended(claim.attempt) {
         return Verdict::Ended;
     }
     match (last.work_seq, last.delivery) {

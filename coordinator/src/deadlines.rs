@@ -9,12 +9,11 @@ use futures_util::stream;
 use swarm_bus::work_loop::Shutdown;
 use swarm_protocol::error::chain;
 use swarm_protocol::event::Cause;
-use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Span, TaskId, Timestamp};
-use swarm_workflow::{Input, State, overdue};
+use swarm_protocol::{AgentName, ErrorBody, RunId, TaskId, Timestamp};
+use swarm_workflow::{Due, EndedBy, Input, Queued, State};
 use tracing::Instrument as _;
 
 use crate::Shared;
-use crate::effects::EndedBy;
 use crate::index::Entry;
 use crate::runs::TransitionError;
 
@@ -142,28 +141,22 @@ impl Shared {
         let Some(state) = self.load(run).await?.state else {
             return Ok(());
         };
-        let accepted = state.accepted().filter(|_| !state.phase.is_terminal());
-        let Some(accepted) = accepted else {
-            return Ok(());
-        };
-        if let Some(reason) = overdue(&state, now)
-            && state.live().next().is_some()
-        {
-            for (task, attempt) in state.live() {
-                self.time_out(&state, task, attempt, &reason).await?;
+        match Due::of(&state, now) {
+            Due::Nothing => Ok(()),
+            Due::EndLive(reason) => {
+                for (task, attempt) in state.live() {
+                    self.time_out(&state, task, attempt, &reason).await?;
+                }
+                self.signal_cancel(run, state.trace()).await;
+                Ok(())
             }
-            self.signal_cancel(run, state.trace()).await;
-            return Ok(());
+            Due::Decide(deadline) => {
+                let cause = Cause::Deadline {
+                    deadline: deadline.to_owned(),
+                };
+                self.transition(run, Input::Due, &cause).await.map(drop)
+            }
         }
-        let deadline = if now >= accepted.deadline {
-            "total"
-        } else {
-            "retry"
-        };
-        let cause = Cause::Deadline {
-            deadline: deadline.to_owned(),
-        };
-        self.transition(run, Input::Due, &cause).await.map(drop)
     }
 
     /// Ends the tasks that have waited for too long for an instance of their agent; when the next one has.
@@ -176,30 +169,11 @@ impl Shared {
         let Some(state) = self.load(run).await?.state else {
             return Ok(None);
         };
-        let Some(accepted) = state.accepted() else {
-            return Ok(None);
-        };
-        let mut next: Option<Timestamp> = None;
-        let own = accepted.submission.queue_timeout.map(|span| span.0);
-        let longest = own.unwrap_or(self.options.queue);
-        for (task, attempt) in state.live() {
-            let Some(agent) = state.agent_of(task) else {
-                continue;
-            };
-            let Some(gone) = absent.get(agent) else {
-                continue;
-            };
-            let since = state.dispatched_at(task).map_or(*gone, |at| at.max(*gone));
-            if now.since(since) < longest {
-                let at = since.after(longest);
-                next = Some(next.map_or(at, |next| next.min(at)));
-            } else {
-                let message = format!("nobody ran {agent} for {}", Span(longest));
-                let reason = ErrorBody::new(Code::Queue, message);
-                self.time_out(&state, task, attempt, &reason).await?;
-            }
+        let queued = Queued::of(&state, absent, now, self.options.queue);
+        for (task, attempt, reason) in &queued.over {
+            self.time_out(&state, task, *attempt, reason).await?;
         }
-        Ok(next)
+        Ok(queued.next)
     }
 
     async fn time_out(
@@ -210,7 +184,7 @@ impl Shared {
         reason: &ErrorBody,
     ) -> Result<(), TransitionError> {
         tracing::info!(%task, %reason, "a deadline has passed");
-        let ending = EndedBy::TimedOut(reason.clone());
-        self.end_task(state, task, attempt, ending).await
+        let ended_by = EndedBy::TimedOut(reason.clone());
+        self.end_task(state, task, attempt, &ended_by).await
     }
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use swarm_bus::service::with_error;
-use swarm_bus::{Kind, Outgoing, PublishError};
+use swarm_bus::{Kind, Outgoing, PublishError, StoredMessage};
 use swarm_protocol::endpoint::AskError;
-use swarm_protocol::event::{Body as EventBody, Effect, Event};
-use swarm_protocol::journal::{Body, Entry, PeerMessage};
+use swarm_protocol::event::{Effect, Event};
+use swarm_protocol::journal::Entry;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{
-    AgentName, Answer, AnswerStatus, Code, ErrorBody, RunId, RunResult, RunState, TaskId,
-    Timestamp, Usage, Version, headers, subjects, version,
+    AgentName, Code, ErrorBody, RunId, RunResult, RunState, TaskId, Timestamp, headers, subjects,
+    version,
 };
-use swarm_workflow::{Contents, State, texts_for, work_for};
+use swarm_workflow::{Contents, EndedBy, State, texts_for, work_for};
 
 use crate::Shared;
 use crate::runs::TransitionError;
@@ -23,15 +23,6 @@ const SIGNAL_AGAIN: [Duration; 3] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
 ];
-
-/// How a coordinator ends an attempt, and why.
-#[derive(Debug)]
-pub(crate) enum EndedBy {
-    /// Somebody asked for it.
-    Canceled(ErrorBody),
-    /// A deadline has passed.
-    TimedOut(ErrorBody),
-}
 
 impl Shared {
     /// Publishes the effects of an event; `state` is the run's after it, or later.
@@ -51,8 +42,7 @@ impl Shared {
                     self.dispatch(state, task, *attempt, id, trace).await?;
                 }
                 Effect::EndTask { task, attempt } => {
-                    let reason = why_ended(state);
-                    self.end_task(state, task, *attempt, EndedBy::Canceled(reason))
+                    self.end_task(state, task, *attempt, &EndedBy::event(state))
                         .await?
                 }
                 Effect::Wake { agent } => self.wake(event, agent, trace).await,
@@ -96,59 +86,24 @@ impl Shared {
         state: &State,
         task: &TaskId,
         attempt: u32,
-        ending: EndedBy,
+        ended_by: &EndedBy,
     ) -> Result<(), TransitionError> {
-        let Some(agent) = state.agent_of(task) else {
-            return Ok(());
-        };
         let (run, trace) = (state.run, state.trace());
-        let (status, reason, body): (_, _, fn(Box<Answer>) -> Body) = match ending {
-            EndedBy::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
-            EndedBy::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
-        };
-        let answer = Answer {
-            task: task.clone(),
-            agent: agent.clone(),
-            model: String::new(),
-            status,
-            text: None,
-            blob: None,
-            error: Some(reason),
-            usage: Usage::default(),
-            elapsed_ms: 0,
-            simulated: false,
-        };
-        let entry = Entry {
-            v: Version,
-            run,
-            task: task.clone(),
-            attempt,
-            work_seq: None,
-            delivery: None,
-            instance: self.options.instance.clone(),
-            at: Timestamp::now(),
-            turn_ms: None,
-            body: body(Box::new(answer)),
-        };
         let fence = subjects::journal_fence(run, task);
-        let subject = subjects::journal(run, task, entry.body.leaf());
         loop {
             let last = self.bus.last_of_runs(&fence).await?;
             let expected = last.as_ref().map_or(0, |message| message.seq);
-            let known = last.filter(|message| message.kind == Kind::Entry);
-            let known = match known.map(|message| version::read::<Entry>(&message.payload)) {
-                Some(Ok(entry)) => Some(entry),
-                // It may be the end of this attempt, which has one.
-                Some(Err(unread)) if unread.is_newer() => {
-                    return Err(TransitionError::Newer { run, unread });
-                }
-                Some(Err(_)) | None => None,
-            };
-            if known.is_some_and(|last| {
-                last.attempt > attempt || (last.attempt == attempt && last.body.is_end())
-            }) {
+            if let Some(last) = last
+                && has_ended(run, attempt, &last)?
+            {
                 return Ok(());
             }
+            let journal = self.entries(&fence).await?;
+            let (by, now) = (&self.options.instance, Timestamp::now());
+            let Some(entry) = ended_by.entry(state, task, attempt, &journal, by, now) else {
+                return Ok(());
+            };
+            let subject = subjects::journal(run, task, entry.body.leaf());
             let message = Outgoing::json(&subject, &entry, trace)
                 .map_err(|error| TransitionError::Log {
                     run,
@@ -164,15 +119,19 @@ impl Shared {
         }
     }
 
+    /// The entries of a journal that this version can read.
+    async fn entries(&self, fence: &str) -> Result<Vec<Entry>, TransitionError> {
+        let stored = self.bus.read_runs(fence, 1).await?;
+        let entries = stored.iter().filter(|message| message.kind == Kind::Entry);
+        Ok(entries
+            .filter_map(|message| version::read(&message.payload).ok())
+            .collect())
+    }
+
     /// Brings a message to whoever works on it now. Who misses it gets it with the next attempt.
     async fn wake(&self, event: &Event, agent: &AgentName, trace: TraceParent) {
-        let EventBody::Message(message) = &event.body else {
+        let Some((_, message)) = event.message() else {
             return;
-        };
-        let message = PeerMessage {
-            n: event.n,
-            from: message.from.clone(),
-            text: message.text.clone(),
         };
         let sent = match Outgoing::json(subjects::peer(event.run, agent), &message, trace) {
             Ok(message) => self
@@ -270,14 +229,16 @@ fn ask_error(inbox: &str, result: &RunResult, trace: TraceParent) -> Option<Outg
     }
 }
 
-/// Why the tasks of a run are ended that were at work.
-fn why_ended(state: &State) -> ErrorBody {
-    let result = state.result.as_ref();
-    let canceled = matches!(state.phase, RunState::Canceling | RunState::Canceled);
-    match result.and_then(|result| result.reason.clone()) {
-        _ if canceled => ErrorBody::new(Code::Canceled, "canceled on request"),
-        Some(reason) => reason,
-        None => ErrorBody::new(Code::Canceled, "the run had its answer"),
+/// Whether an attempt has ended, by the last message of its journal.
+fn has_ended(run: RunId, attempt: u32, last: &StoredMessage) -> Result<bool, TransitionError> {
+    if last.kind != Kind::Entry {
+        return Ok(false);
+    }
+    match version::read::<Entry>(&last.payload) {
+        Ok(entry) => Ok(entry.has_ended(attempt)),
+        // It may be the end of this attempt, which has one.
+        Err(unread) if unread.is_newer() => Err(TransitionError::Newer { run, unread }),
+        Err(_garbled) => Ok(false),
     }
 }
 

@@ -237,10 +237,7 @@ impl Shared {
                     continue;
                 }
             };
-            if let Some(state) = state
-                .as_deref()
-                .filter(|state| leaves_behind(state, &event))
-            {
+            if let Some(state) = state.as_deref().filter(|state| state.leaves_behind(&event)) {
                 // Seldom, and as large as the effects are.
                 Box::pin(self.confirm_last(state)).await?;
             }
@@ -321,13 +318,6 @@ impl Shared {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether an event would stand behind one whose effects may not be published: no delivery brings them back, and the sweep
-/// finds them only as long as they are the last. What ends all attempts needs nothing of what an earlier event began.
-fn leaves_behind(state: &State, next: &Event) -> bool {
-    let ends_all = matches!(next.body, Body::Canceling(_) | Body::Deleted(_));
-    state.unconfirmed() && !ends_all && next.body.result().is_none()
 }
 
 /// The cause that a delivery of a stream is.

@@ -15,6 +15,9 @@ use crate::runs::TransitionError;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How long one run may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// An unconfirmed event that has been a run's last for this long has its effects published again.
 const UNCONFIRMED: Duration = Duration::from_secs(5);
 
@@ -50,11 +53,14 @@ async fn sweep(shared: &Shared, swept: &mut HashMap<RunId, u64>) {
         }
         let confirming = shared.confirm(run);
         let span = tracing::error_span!("sweep", %run);
-        match confirming.instrument(span).await {
-            Ok(()) => {
+        // A stream that is full for one run holds up no other.
+        let confirmed = tokio::time::timeout(PATIENCE, confirming.instrument(span)).await;
+        match confirmed {
+            Ok(Ok(())) => {
                 swept.insert(run, entry.seq);
             }
-            Err(error) => {
+            Err(_elapsed) => tracing::warn!(%run, "effects were not published again yet"),
+            Ok(Err(error)) => {
                 tracing::warn!(%run, error = chain(&error), "effects were not published again")
             }
         }

@@ -7,7 +7,7 @@ use crate::answer::{Answer, RunResult};
 use crate::blob::BlobRef;
 use crate::definition::Definition;
 use crate::ids::{AgentName, InstanceId, RunId, TaskId};
-use crate::journal::Suspended;
+use crate::journal::{PeerMessage, Suspended};
 use crate::submission::{Budget, Submission};
 use crate::summary::RunState;
 use crate::time::Timestamp;
@@ -57,6 +57,22 @@ pub struct Event {
     pub body: Body,
     /// What is to be done because of it. Effect `k` (from 1) is published with `Nats-Msg-Id` `<run>:<n>:<k>`.
     pub effects: Vec<Effect>,
+}
+
+impl Event {
+    /// The message that the event is, and to whom.
+    #[must_use]
+    pub fn message(&self) -> Option<(&AgentName, PeerMessage)> {
+        let Body::Message(message) = &self.body else {
+            return None;
+        };
+        let sent = PeerMessage {
+            n: self.n,
+            from: message.from.clone(),
+            text: message.text.clone(),
+        };
+        Some((&message.to, sent))
+    }
 }
 
 /// What happened.

@@ -43,6 +43,14 @@ pub struct Entry {
     pub body: Body,
 }
 
+impl Entry {
+    /// Whether an attempt has ended when this is its journal's last entry: by it, or because a higher one exists.
+    #[must_use]
+    pub fn has_ended(&self, attempt: u32) -> bool {
+        self.attempt > attempt || (self.attempt == attempt && self.body.is_end())
+    }
+}
+
 /// What an entry records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]

@@ -4,12 +4,14 @@
 //! as arguments, events and work go out as values.
 //!
 //! Reading order: [`mod@compile`], [`state`], [`mod@decide`] with `next`, [`aggregate`] and [`retry`], [`blobs`], [`result`],
-//! [`work`].
+//! [`work`]; [`deadline`], [`ended_by`].
 
 pub mod aggregate;
 pub mod blobs;
 pub mod compile;
+pub mod deadline;
 pub mod decide;
+pub mod ended_by;
 mod next;
 pub mod result;
 pub mod retry;
@@ -18,8 +20,9 @@ pub mod work;
 
 pub use blobs::{Blob, Contents, Source};
 pub use compile::{Team, compile};
+pub use deadline::{Due, Queued};
 pub use decide::{Context, Decision, Input, Submit, decide};
-pub use next::overdue;
+pub use ended_by::EndedBy;
 pub use state::{FoldError, State, fold, replay};
 pub use work::{texts_for, work_for};
 

@@ -201,8 +201,7 @@ fn end_by(answer: &Answer) -> Next {
 }
 
 /// Why the run must not go on, when its time is over.
-#[must_use]
-pub fn overdue(state: &State, at: Timestamp) -> Option<ErrorBody> {
+pub(crate) fn overdue(state: &State, at: Timestamp) -> Option<ErrorBody> {
     let accepted = state
         .accepted()
         .filter(|accepted| at >= accepted.deadline)?;

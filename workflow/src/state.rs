@@ -4,7 +4,7 @@ mod folding;
 mod task;
 
 use swarm_protocol::definition::{Action, Step};
-use swarm_protocol::event::{Accepted, Cause, Deleted, Effect, Rejected};
+use swarm_protocol::event::{Accepted, Body, Cause, Deleted, Effect, Event, Rejected};
 use swarm_protocol::journal::PeerMessage;
 use swarm_protocol::limits::SUMMARY_TASK_CHARS;
 use swarm_protocol::summary::{Stored, Summary, WaitKind, WaitingFor};
@@ -256,6 +256,14 @@ impl State {
     pub fn unconfirmed(&self) -> bool {
         let (cause, effects) = &self.last;
         !matches!(cause, Cause::Message { .. }) && !effects.is_empty()
+    }
+
+    /// Whether an event would stand behind one whose effects may not be published: no delivery brings them back, and a sweep
+    /// finds them only as long as they are the last. What ends all attempts needs nothing of what an earlier event began.
+    #[must_use]
+    pub fn leaves_behind(&self, next: &Event) -> bool {
+        let ends_all = matches!(next.body, Body::Canceling(_) | Body::Deleted(_));
+        self.unconfirmed() && !ends_all && next.body.result().is_none()
     }
 
     /// The state in one line, as the header of the last event holds it.

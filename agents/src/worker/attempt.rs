@@ -65,7 +65,7 @@ enum Interruption {
     /// No model host answers.
     HostDown,
     /// It was delivered so often that it is set aside.
-    Poison(Box<Journal>),
+    Poison(Box<Journal>, Vec<Entry>),
     /// An entry of the journal cannot be read by this version.
     Newer(String),
     /// The journal cannot be read or written now.
@@ -189,7 +189,9 @@ impl<'a> Attempt<'a> {
                 Interruption::Superseded(Verdict::Lost) => return Settlement::Abandon,
                 // The end stands in the journal before the signal is sent; the next look finds it.
                 Interruption::Canceled => return self.settle_cancel().await,
-                Interruption::Poison(journal) => return self.settle_poison(*journal).await,
+                Interruption::Poison(journal, entries) => {
+                    return self.settle_poison(*journal, &entries).await;
+                }
                 Interruption::HostDown => return Settlement::Retry(TROUBLE_PAUSE),
                 Interruption::HandedBack => return Settlement::Retry(HAND_BACK_PAUSE),
                 Interruption::Newer(detail) => {
@@ -233,7 +235,7 @@ impl<'a> Attempt<'a> {
         match Journal::open(&self.shared.bus, self.claim.clone()).await? {
             (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => {
                 if self.is_poison(&entries) {
-                    return Err(Interruption::Poison(Box::new(journal)));
+                    return Err(Interruption::Poison(Box::new(journal), entries));
                 }
                 self.look_for_messages().await?;
                 Ok((journal, entries))

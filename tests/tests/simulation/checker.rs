@@ -176,13 +176,12 @@ impl Checker {
                 .effects
                 .iter()
                 .any(|effect| matches!(effect, Effect::Dispatch { task: of, .. } if of == task));
-            count += u32::from(
-                dispatched
-                    && state
-                        .as_ref()
-                        .is_some_and(|state| state.answer(task).is_some()),
-            );
-            state = fold(state, event).ok();
+            let had_ended = state
+                .as_ref()
+                .is_some_and(|state| state.answer(task).is_some());
+            count += u32::from(dispatched && had_ended);
+            // That each of them folds was seen when it came.
+            state = Some(fold(state, event).unwrap());
         }
         count
     }

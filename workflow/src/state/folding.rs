@@ -4,7 +4,7 @@ use swarm_protocol::definition::Step;
 use swarm_protocol::event::{
     ApprovalRequested, Body, Canceling, Cause, Decided, Deleted, Effect, Event, Retrying, StepEnded,
 };
-use swarm_protocol::journal::{CallDecision, PeerMessage};
+use swarm_protocol::journal::CallDecision;
 use swarm_protocol::{Answer, RunState, TaskId, Timestamp, Usage};
 
 use super::{Asked, Origin, Progress, State, Task};
@@ -196,14 +196,12 @@ pub fn fold(state: Option<State>, event: &Event) -> Result<State, FoldError> {
         Body::ApprovalRequested(requested) => state.suspend_task(requested, event.at)?,
         Body::Approved(decided) => state.decide_call(decided, CallDecision::Approved)?,
         Body::Denied(decided) => state.decide_call(decided, CallDecision::Denied)?,
-        Body::Message(message) => state.messages.push((
-            message.to.clone(),
-            PeerMessage {
-                n: event.n,
-                from: message.from.clone(),
-                text: message.text.clone(),
-            },
-        )),
+        Body::Message(_) => {
+            let sent = event.message();
+            state
+                .messages
+                .extend(sent.map(|(to, sent)| (to.clone(), sent)));
+        }
         Body::Paused(_) => state.turn(RunState::starts_attempts, RunState::Paused, event)?,
         Body::Unpaused(_) => {
             let paused = |phase| phase == RunState::Paused;

@@ -6,9 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use swarm_bus::fence::Journal;
 use swarm_protocol::chunk::Kind;
-use swarm_protocol::journal::{
-    Approval, Body, CallDecision, Repair, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
-};
+use swarm_protocol::journal::{Approval, Body, CallDecision, Repair, ToolCall, ToolReturn};
 use swarm_protocol::metrics as names;
 use swarm_tools::{CallContext, Failure, Outcome, invoke};
 use tokio::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, Interruption, millis};
 use crate::agent_loop::AgentLoop;
+use crate::interrupted::{Interrupted, denial};
 
 /// Longest call of a tool.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
@@ -25,34 +24,19 @@ impl Attempt<'_> {
     pub(super) fn to_ask_about(
         &self,
         calls: &[ToolCall],
-        interrupted: &HashSet<String>,
+        open: &HashSet<String>,
     ) -> Option<Vec<Approval>> {
-        let undecided = calls.iter().filter(|call| {
-            let may_have_run =
-                interrupted.contains(&call.tool_use_id) || self.begun.contains(&call.tool_use_id);
-            let decided = self.decision(&call.tool_use_id).is_some();
-            may_have_run && !decided && !self.may_repeat(call)
-        });
-        let approvals: Vec<Approval> = undecided
-            .enumerate()
-            .map(|(n, call)| {
-                let reason = format!(
-                    "{} was interrupted, may have taken effect, and says that it must not run twice",
-                    call.name
-                );
-                let (task, attempt) = (&self.work.task, self.work.attempt);
-                Approval::of(task, attempt, n + 1, call.clone(), reason)
-            })
-            .collect();
-        (!approvals.is_empty()).then_some(approvals)
+        self.interrupted(open)
+            .to_ask_about(calls, |call| self.may_repeat(call))
     }
 
-    /// What a person decided about a call. What was approved is good for one go: the first delivery, once.
-    fn decision(&self, call: &str) -> Option<CallDecision> {
-        let decision = *self.work.decisions.get(call)?;
-        let holds = decision == CallDecision::Denied
-            || (self.claim.delivery == 1 && !self.begun.contains(call));
-        holds.then_some(decision)
+    fn interrupted<'b>(&'b self, open: &'b HashSet<String>) -> Interrupted<'b> {
+        Interrupted {
+            work: &self.work,
+            delivery: self.claim.delivery,
+            open,
+            begun: &self.begun,
+        }
     }
 
     fn may_repeat(&self, call: &ToolCall) -> bool {
@@ -61,7 +45,7 @@ impl Attempt<'_> {
         tool.is_none_or(|tool| tool.spec().effects().may_repeat())
     }
 
-    /// Runs these calls. What is recorded never runs again; `interrupted` are those that an earlier delivery may have run.
+    /// Runs these calls. What is recorded never runs again; `open` are those that an earlier delivery may have run.
     ///
     /// A deadline that passes meanwhile is found by the next turn.
     pub(super) async fn call(
@@ -69,7 +53,7 @@ impl Attempt<'_> {
         agent: &mut AgentLoop,
         journal: &mut Journal,
         calls: Vec<ToolCall>,
-        interrupted: &HashSet<String>,
+        open: &HashSet<String>,
     ) -> Result<(), Interruption> {
         let shared = self.shared;
         let cancel = CancellationToken::new();
@@ -77,8 +61,7 @@ impl Attempt<'_> {
         let mut running = FuturesUnordered::new();
         for call in calls {
             self.chunks.show(Kind::ToolCall, &call).await;
-            let may_have_run = interrupted.contains(&call.tool_use_id);
-            let decision = self.decision(&call.tool_use_id).filter(|_| may_have_run);
+            let decision = self.interrupted(open).decision(&call.tool_use_id);
             let known = match decision {
                 Some(CallDecision::Denied) => Some(denial(&call)),
                 Some(CallDecision::Approved) => {
@@ -136,23 +119,6 @@ impl Attempt<'_> {
             ("tool", tool.to_owned()),
         ];
         metrics::histogram!(names::TOOL_SECONDS, &labels).record(result.elapsed_ms as f64 / 1000.0);
-    }
-}
-
-/// The result of a call that a person does not let run again.
-fn denial(call: &ToolCall) -> ToolReturn {
-    let text = "The call was interrupted. It may have taken effect, and a person decided that it is not made again.";
-    let result = ToolResult {
-        tool_use_id: call.tool_use_id.clone(),
-        status: ToolStatus::Error,
-        content: vec![ToolContent::Text(text.to_owned())],
-    };
-    ToolReturn {
-        result,
-        name: call.name.clone(),
-        repairs: Vec::new(),
-        repeated: false,
-        elapsed_ms: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use swarm_protocol::journal::{Approval, Body, Entry, Suspended};
 use swarm_protocol::limits::MAX_ANSWER;
-use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, Version, blob};
+use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Timestamp, blob};
 
 use super::{Attempt, Interruption, millis};
 use crate::agent_loop::AgentLoop;
@@ -57,33 +57,18 @@ impl Attempt<'_> {
         }))
     }
 
-    pub(super) fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
+    fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
+        let answer = agent.answer(&self.work, status);
         Answer {
-            task: self.work.task.clone(),
-            agent: self.work.agent.clone(),
-            model: agent.model().to_owned(),
-            status,
-            text: None,
-            blob: None,
-            error: None,
-            usage: agent.usage(),
-            elapsed_ms: agent.elapsed_ms().max(millis(self.began.elapsed())),
-            simulated: agent.simulated(),
+            elapsed_ms: answer.elapsed_ms.max(millis(self.began.elapsed())),
+            ..answer
         }
     }
 
     pub(super) fn entry(&self, body: Body) -> Entry {
         Entry {
-            v: Version,
-            run: self.work.run,
-            task: self.work.task.clone(),
-            attempt: self.work.attempt,
-            work_seq: Some(self.claim.work_seq),
-            delivery: Some(self.claim.delivery),
-            instance: self.shared.options.instance.clone(),
-            at: Timestamp::now(),
             turn_ms: body.answer().and(self.unrecorded_turn_ms),
-            body,
+            ..(self.claim).entry(&self.shared.options.instance, Timestamp::now(), body)
         }
     }
 }

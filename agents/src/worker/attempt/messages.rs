@@ -3,7 +3,7 @@
 use swarm_bus::Kind;
 use swarm_bus::fence::Journal;
 use swarm_protocol::error::chain;
-use swarm_protocol::event::{Body as EventBody, Event};
+use swarm_protocol::event::Event;
 use swarm_protocol::journal::{Body, PeerMessage};
 use swarm_protocol::{subjects, version};
 
@@ -21,15 +21,11 @@ impl Attempt<'_> {
                 // A newer coordinator wrote it, and may have more to say than this worker knows.
                 continue;
             };
-            if let EventBody::Message(sent) = event.body
-                && sent.to == self.work.agent
-                && self.work.messages.iter().all(|known| known.n != event.n)
+            if let Some((to, sent)) = event.message()
+                && *to == self.work.agent
+                && self.work.messages.iter().all(|known| known.n != sent.n)
             {
-                self.work.messages.push(PeerMessage {
-                    n: event.n,
-                    from: sent.from,
-                    text: sent.text,
-                });
+                self.work.messages.push(sent);
             }
         }
         Ok(())

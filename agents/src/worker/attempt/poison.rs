@@ -7,27 +7,22 @@ use swarm_protocol::journal::Entry;
 use swarm_protocol::{Code, ErrorBody, Timestamp, subjects};
 
 use super::{Attempt, Interruption, Settlement, TROUBLE_PAUSE};
-use crate::agent_loop::AgentLoop;
 use crate::poison;
 
 impl Attempt<'_> {
-    /// Whether more deliveries than may be have ended without a word since something was last recorded.
+    /// Whether the work ends its workers without a word.
     pub(super) fn is_poison(&self, entries: &[Entry]) -> bool {
-        let own = |entry: &&Entry| {
-            entry.attempt == self.work.attempt && entry.work_seq == Some(self.claim.work_seq)
-        };
-        let last = entries.last().filter(own);
-        let recorded = last.and_then(|entry| entry.delivery).unwrap_or_default();
-        let since = last.map_or(self.delivery.position().stored_at, |entry| entry.at);
         poison::is_poison(
-            self.claim.delivery.saturating_sub(recorded),
-            Timestamp::now().since(since),
+            &self.claim,
+            entries,
+            self.delivery.position().stored_at,
+            Timestamp::now(),
             self.shared.options.work_ack_wait,
         )
     }
 
     /// A dead letter first: whoever finds the attempt ended finds it, too.
-    pub(super) async fn settle_poison(&self, journal: Journal) -> Settlement {
+    pub(super) async fn settle_poison(&self, journal: Journal, entries: &[Entry]) -> Settlement {
         let agent = &self.work.agent;
         let deliveries = self.claim.delivery - 1;
         let message = format!(
@@ -45,8 +40,10 @@ impl Attempt<'_> {
             tracing::warn!(error = chain(&error), "the dead letter was not stored");
             return Settlement::Retry(TROUBLE_PAUSE);
         }
-        let nothing: AgentLoop = self.begin(None);
-        let end = match self.failed(&nothing, error).await {
+        // What was finished before counts.
+        let mut agent = self.begin(None);
+        self.replay(&mut agent, entries);
+        let end = match self.failed(&agent, error).await {
             Ok(end) => self.end(journal, end).await,
             Err(interruption) => Err(interruption),
         };

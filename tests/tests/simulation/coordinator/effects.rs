@@ -1,11 +1,9 @@
 //! Effects of events: each may be published any number of times, and changes something once. See `coordinator/src/effects.rs`.
 
-use swarm_protocol::event::{Body as EventBody, Effect, Event};
-use swarm_protocol::journal::{Body, Entry, PeerMessage};
-use swarm_protocol::{
-    Answer, AnswerStatus, Code, ErrorBody, RunId, TaskId, Usage, Version, subjects, version,
-};
-use swarm_workflow::{Contents, State, work_for};
+use swarm_protocol::event::{Effect, Event};
+use swarm_protocol::journal::Entry;
+use swarm_protocol::{RunId, TaskId, subjects, version};
+use swarm_workflow::{Contents, EndedBy, State, work_for};
 
 use super::Coordinator;
 use super::transition::Trouble;
@@ -15,14 +13,6 @@ use crate::net::{Refused, json};
 
 /// When a cancel signal is sent again, in milliseconds from the first.
 const SIGNAL_AGAIN: [u64; 3] = [1_000, 3_000, 10_000];
-
-/// How a coordinator ends an attempt, and why.
-pub enum Ending {
-    /// Somebody asked for it.
-    Canceled(ErrorBody),
-    /// A deadline has passed.
-    TimedOut(ErrorBody),
-}
 
 impl Coordinator {
     /// Publishes the effects of an event; `state` is the run's after it, or later.
@@ -34,19 +24,13 @@ impl Coordinator {
                     self.dispatch(state, task, *attempt, id).await;
                 }
                 Effect::EndTask { task, attempt } => {
-                    let reason = ErrorBody::new(Code::Canceled, "canceled on request");
-                    self.end_task(state, task, *attempt, Ending::Canceled(reason))
+                    self.end_task(state, task, *attempt, &EndedBy::event(state))
                         .await?;
                 }
                 Effect::Wake { agent } => {
-                    if let EventBody::Message(message) = &event.body {
-                        let message = PeerMessage {
-                            n: event.n,
-                            from: message.from.clone(),
-                            text: message.text.clone(),
-                        };
-                        self.net
-                            .signal(Signal::Peer(event.run, agent.clone(), message));
+                    if let Some((_, message)) = event.message() {
+                        let signal = Signal::Peer(event.run, agent.clone(), message);
+                        self.net.signal(signal);
                     }
                 }
                 Effect::SignalCancel => self.signal_cancel(event.run),
@@ -77,39 +61,8 @@ impl Coordinator {
         state: &State,
         task: &TaskId,
         attempt: u32,
-        ending: Ending,
+        ended_by: &EndedBy,
     ) -> Result<(), Trouble> {
-        let Some(agent) = state.agent_of(task) else {
-            return Ok(());
-        };
-        let (status, reason, body): (_, _, fn(Box<Answer>) -> Body) = match ending {
-            Ending::Canceled(reason) => (AnswerStatus::Canceled, reason, Body::Canceled),
-            Ending::TimedOut(reason) => (AnswerStatus::Failed, reason, Body::TimedOut),
-        };
-        let answer = Answer {
-            task: task.clone(),
-            agent: agent.clone(),
-            model: String::new(),
-            status,
-            text: None,
-            blob: None,
-            error: Some(reason),
-            usage: Usage::default(),
-            elapsed_ms: 0,
-            simulated: false,
-        };
-        let entry = Entry {
-            v: Version,
-            run: state.run,
-            task: task.clone(),
-            attempt,
-            work_seq: None,
-            delivery: None,
-            instance: self.instance.clone(),
-            at: self.clock(),
-            turn_ms: None,
-            body: body(Box::new(answer)),
-        };
         let fence = subjects::journal_fence(state.run, task);
         loop {
             let last = self
@@ -117,13 +70,21 @@ impl Coordinator {
                 .last_of_runs("read journal's end", fence.clone())
                 .await?;
             let expected = last.as_ref().map_or(0, |message| message.seq);
-            let known: Option<Entry> = last.map(|message| version::read(&message.payload).unwrap());
-            let has_ended = known.is_some_and(|last| {
-                last.attempt > attempt || (last.attempt == attempt && last.body.is_end())
-            });
-            if has_ended && !self.sim.is_mutated(Mutation::BlindEnd) {
+            let last: Option<Entry> = last.map(|message| version::read(&message.payload).unwrap());
+            if last.is_some_and(|last| last.has_ended(attempt))
+                && !self.sim.is_mutated(Mutation::BlindEnd)
+            {
                 return Ok(());
             }
+            let journal = self.net.read_runs("read journal", fence.clone()).await?;
+            let journal = journal
+                .iter()
+                .map(|message| version::read(&message.payload));
+            let journal: Vec<Entry> = journal.map(Result::unwrap).collect();
+            let (by, now) = (&self.instance, self.clock());
+            let Some(entry) = ended_by.entry(state, task, attempt, &journal, by, now) else {
+                return Ok(());
+            };
             let message = Message {
                 stream: StreamName::Runs,
                 subject: subjects::journal(state.run, task, entry.body.leaf()),

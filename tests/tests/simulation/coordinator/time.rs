@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use swarm_protocol::event::Cause;
-use swarm_protocol::{AgentName, Code, ErrorBody, RunId, Timestamp};
-use swarm_workflow::{Input, State};
+use swarm_protocol::{AgentName, RunId, Timestamp};
+use swarm_workflow::{Due, EndedBy, Input, Queued};
 
 use super::transition::Trouble;
 use super::{Coordinator, Summary};
-use crate::coordinator::effects::Ending;
 use crate::mutation::Mutation;
 
 /// Between two looks at the deadlines, and between two sweeps, in milliseconds at least and at most. Longer than in the
@@ -115,28 +114,23 @@ impl Coordinator {
         let Some(state) = self.load(run).await?.state else {
             return Ok(());
         };
-        let accepted = state.accepted().filter(|_| !state.phase.is_terminal());
-        let Some(accepted) = accepted else {
-            return Ok(());
-        };
-        if now >= accepted.deadline && state.live().next().is_some() {
-            let reason = ErrorBody::new(Code::Deadline, "the run took too long");
-            for (task, attempt) in state.live() {
-                self.end_task(&state, task, attempt, Ending::TimedOut(reason.clone()))
-                    .await?;
+        match Due::of(&state, now) {
+            Due::Nothing => Ok(()),
+            Due::EndLive(reason) => {
+                let ended_by = EndedBy::TimedOut(reason);
+                for (task, attempt) in state.live() {
+                    self.end_task(&state, task, attempt, &ended_by).await?;
+                }
+                self.signal_cancel(run);
+                Ok(())
             }
-            self.signal_cancel(run);
-            return Ok(());
+            Due::Decide(deadline) => {
+                let cause = Cause::Deadline {
+                    deadline: deadline.to_owned(),
+                };
+                self.transition(run, Input::Due, &cause).await.map(drop)
+            }
         }
-        let deadline = if now >= accepted.deadline {
-            "total"
-        } else {
-            "retry"
-        };
-        let cause = Cause::Deadline {
-            deadline: deadline.to_owned(),
-        };
-        self.transition(run, Input::Due, &cause).await.map(drop)
     }
 
     /// Ends the tasks that have waited for too long for an instance of their agent.
@@ -149,21 +143,9 @@ impl Coordinator {
         let Some(state) = self.load(run).await?.state else {
             return Ok(());
         };
-        let Some(accepted) = state.accepted() else {
-            return Ok(());
-        };
-        let longest = accepted.submission.queue_timeout.map_or(QUEUE, |own| own.0);
-        let waits = |state: &State, task| {
-            let gone = *absent.get(state.agent_of(task)?)?;
-            let since = state.dispatched_at(task).map_or(gone, |at| at.max(gone));
-            Some(now.since(since) >= longest)
-        };
-        for (task, attempt) in state.live() {
-            if waits(&state, task) == Some(true) {
-                let reason = ErrorBody::new(Code::Queue, "nobody runs the agent");
-                self.end_task(&state, task, attempt, Ending::TimedOut(reason))
-                    .await?;
-            }
+        for (task, attempt, reason) in Queued::of(&state, absent, now, QUEUE).over {
+            let ended_by = EndedBy::TimedOut(reason);
+            self.end_task(&state, &task, attempt, &ended_by).await?;
         }
         Ok(())
     }

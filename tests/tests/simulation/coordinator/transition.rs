@@ -1,11 +1,12 @@
 //! Transitions: decide, append by compare-and-set, publish the effects. See `coordinator/src/runs.rs` and `log.rs`.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::lock::Mutex;
-use swarm_protocol::event::{Body, Cause, Event};
+use swarm_protocol::event::{Cause, Event};
 use swarm_protocol::{RunId, subjects, version};
 use swarm_workflow::{Contents, Context, Decision, Input, State, decide, fold, replay};
 
@@ -137,9 +138,10 @@ impl Coordinator {
                 }
                 Decision::Ignore => continue,
             };
+            let confirms = !self.sim.is_mutated(Mutation::LeavesUnconfirmed);
             if let Some(state) = state
                 .as_deref()
-                .filter(|state| self.leaves_behind(state, &event))
+                .filter(|state| state.leaves_behind(&event) && confirms)
             {
                 self.confirm_last(state).await?;
             }
@@ -174,12 +176,6 @@ impl Coordinator {
             Some(last) if last.n == state.n => self.publish_effects(state, &last).await,
             _ => Ok(()),
         }
-    }
-
-    /// Whether an event would stand behind one whose effects may not be published.
-    fn leaves_behind(&self, state: &State, next: &Event) -> bool {
-        let ends_all = matches!(next.body, Body::Canceling(_)) || next.body.result().is_some();
-        state.unconfirmed() && !ends_all && !self.sim.is_mutated(Mutation::LeavesUnconfirmed)
     }
 
     async fn append(
@@ -300,9 +296,10 @@ impl Coordinator {
         let Some(event) = self.last_event(run).await? else {
             return Ok(());
         };
-        if event.n == state.n {
-            self.publish_effects(&state, &event).await?;
+        match event.n.cmp(&state.n) {
+            Ordering::Equal => self.publish_effects(&state, &event).await,
+            Ordering::Greater => Err(Trouble::Contended),
+            Ordering::Less => Ok(()),
         }
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use swarm_bus::fence::{Claim, Verdict};
 use swarm_model::{ChatError, ChatRequest};
 use swarm_protocol::journal::{Approval, Body, Entry, ModelTurn, PeerMessage, Suspended};
 use swarm_protocol::work::Work;
-use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, Version, subjects, version};
+use swarm_protocol::{Answer, AnswerStatus, Code, ErrorBody, subjects, version};
 
 use super::journal::{AppendError, Journal};
 use super::{Letters, Stop, WORK_ACK_WAIT, Worker, model};
@@ -51,7 +51,7 @@ pub enum Interruption {
     /// No model host answers.
     HostDown,
     /// It was delivered so often that it is set aside.
-    Poison(Box<Journal>),
+    Poison(Box<Journal>, Vec<Entry>),
     /// The journal cannot be read or written now.
     Trouble,
 }
@@ -156,7 +156,9 @@ impl<'a> Attempt<'a> {
                     }
                 }
                 Interruption::Canceled => return self.settle_cancel().await,
-                Interruption::Poison(journal) => return self.settle_poison(*journal).await,
+                Interruption::Poison(journal, entries) => {
+                    return self.settle_poison(*journal, &entries).await;
+                }
                 Interruption::HostDown | Interruption::Trouble => {
                     return Settlement::Retry(TROUBLE_PAUSE);
                 }
@@ -192,7 +194,7 @@ impl<'a> Attempt<'a> {
         match Journal::open(self.worker, self.claim.clone()).await? {
             (journal, entries, Verdict::Fresh | Verdict::Own | Verdict::TakeOver) => {
                 if self.is_poison(&entries) {
-                    return Err(Interruption::Poison(Box::new(journal)));
+                    return Err(Interruption::Poison(Box::new(journal), entries));
                 }
                 Ok((journal, entries))
             }
@@ -200,24 +202,20 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether more deliveries than may be have ended since something was last recorded.
+    /// Whether the work ends its workers without a word.
     fn is_poison(&self, entries: &[Entry]) -> bool {
-        let own = |entry: &&Entry| {
-            entry.attempt == self.work.attempt && entry.work_seq == Some(self.claim.work_seq)
-        };
-        let last = entries.last().filter(own);
-        let recorded = last.and_then(|entry| entry.delivery).unwrap_or_default();
-        let since = last.map_or(self.delivery.message.stored_at, |entry| entry.at);
         let is_poison = poison::is_poison(
-            self.claim.delivery.saturating_sub(recorded),
-            self.worker.sim.clock(self.worker.net.process).since(since),
+            &self.claim,
+            entries,
+            self.delivery.message.stored_at,
+            self.worker.sim.clock(self.worker.net.process),
             Duration::from_millis(WORK_ACK_WAIT),
         );
         is_poison && !self.worker.sim.is_mutated(Mutation::NoPoison)
     }
 
     /// A dead letter first: whoever finds the attempt ended finds it, too.
-    async fn settle_poison(&self, journal: Journal) -> Settlement {
+    async fn settle_poison(&self, journal: Journal, entries: &[Entry]) -> Settlement {
         let error = ErrorBody::new(Code::Poison, "its workers end without a word");
         let letter = Message {
             stream: StreamName::Dead,
@@ -238,9 +236,12 @@ impl<'a> Attempt<'a> {
             return Settlement::Retry(TROUBLE_PAUSE);
         }
         self.worker.sim.note("poison was set aside");
-        let failed = self.failed(&self.begin(), error);
+        let mut agent = self.begin();
+        self.replay(&mut agent, entries);
+        let failed = self.failed(&agent, error);
         match self.end(journal, failed).await {
             Ok(()) => Settlement::Ack,
+            Err(Interruption::Superseded(Verdict::Ended | Verdict::Duplicate)) => Settlement::Ack,
             Err(Interruption::Superseded(_)) => Settlement::Abandon,
             Err(_) => Settlement::Retry(TROUBLE_PAUSE),
         }
@@ -439,33 +440,15 @@ impl<'a> Attempt<'a> {
     }
 
     fn answer(&self, agent: &AgentLoop, status: AnswerStatus) -> Answer {
-        Answer {
-            task: self.work.task.clone(),
-            agent: self.work.agent.clone(),
-            model: agent.model().to_owned(),
-            status,
-            text: None,
-            blob: None,
-            error: None,
-            usage: agent.usage(),
-            elapsed_ms: agent.elapsed_ms(),
-            simulated: agent.simulated(),
-        }
+        agent.answer(&self.work, status)
     }
 
     /// An entry of this attempt.
     pub fn entry(&self, body: Body) -> Entry {
+        let now = self.worker.sim.clock(self.worker.net.process);
         Entry {
-            v: Version,
-            run: self.work.run,
-            task: self.work.task.clone(),
-            attempt: self.work.attempt,
-            work_seq: Some(self.claim.work_seq),
-            delivery: Some(self.claim.delivery),
-            instance: self.worker.instance.clone(),
-            at: self.worker.sim.clock(self.worker.net.process),
             turn_ms: body.answer().and(self.unrecorded_turn_ms),
-            body,
+            ..self.claim.entry(&self.worker.instance, now, body)
         }
     }
 }

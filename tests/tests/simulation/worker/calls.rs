@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use swarm_agents::agent_loop::AgentLoop;
+use swarm_agents::interrupted::{Interrupted, denial};
 use swarm_protocol::journal::{
     Approval, Body, CallDecision, ToolCall, ToolContent, ToolResult, ToolReturn, ToolStatus,
 };
@@ -21,51 +22,37 @@ impl Attempt<'_> {
     pub fn to_ask_about(
         &self,
         calls: &[ToolCall],
-        interrupted: &HashSet<String>,
+        open: &HashSet<String>,
     ) -> Option<Vec<Approval>> {
-        if self.worker.sim.is_mutated(Mutation::RunsWithoutAsking) {
-            return None;
+        let may_repeat = |call: &ToolCall| {
+            self.worker.sim.is_mutated(Mutation::RunsWithoutAsking) || model::may_repeat(&call.name)
+        };
+        self.interrupted(open).to_ask_about(calls, may_repeat)
+    }
+
+    fn interrupted<'b>(&'b self, open: &'b HashSet<String>) -> Interrupted<'b> {
+        let is_first = self.worker.sim.is_mutated(Mutation::DecisionHoldsForEver);
+        Interrupted {
+            work: &self.work,
+            delivery: if is_first { 1 } else { self.claim.delivery },
+            open,
+            begun: &self.begun,
         }
-        let undecided = calls.iter().filter(|call| {
-            let id = &call.tool_use_id;
-            let may_have_run = interrupted.contains(id) || self.begun.contains(id);
-            may_have_run && self.decision(id).is_none() && !model::may_repeat(&call.name)
-        });
-        let approvals = undecided.enumerate().map(|(n, call)| {
-            let (task, attempt) = (&self.work.task, self.work.attempt);
-            Approval::of(task, attempt, n + 1, call.clone(), "it may have run".into())
-        });
-        let approvals: Vec<Approval> = approvals.collect();
-        (!approvals.is_empty()).then_some(approvals)
     }
 
-    /// What a person decided about a call. What was approved is good for one go: the first delivery, once.
-    fn decision(&self, call: &str) -> Option<CallDecision> {
-        let decision = *self.work.decisions.get(call)?;
-        let holds = decision == CallDecision::Denied
-            || (self.claim.delivery == 1 && !self.begun.contains(call))
-            || self.worker.sim.is_mutated(Mutation::DecisionHoldsForEver);
-        holds.then_some(decision)
-    }
-
-    /// Runs these calls; `interrupted` are those that an earlier delivery may have run.
+    /// Runs these calls; `open` are those that an earlier delivery may have run.
     pub async fn call(
         &mut self,
         agent: &mut AgentLoop,
         journal: &mut Journal,
         calls: Vec<ToolCall>,
-        interrupted: &HashSet<String>,
+        open: &HashSet<String>,
     ) -> Result<(), Interruption> {
         let mut running = FuturesUnordered::new();
         for call in calls {
-            let may_have_run = interrupted.contains(&call.tool_use_id);
-            let decision = self.decision(&call.tool_use_id).filter(|_| may_have_run);
+            let decision = self.interrupted(open).decision(&call.tool_use_id);
             let known = match decision {
-                Some(CallDecision::Denied) => Some(returned(
-                    &call,
-                    ToolStatus::Error,
-                    "a person decided that it is not made again",
-                )),
+                Some(CallDecision::Denied) => Some(denial(&call)),
                 Some(CallDecision::Approved) => {
                     let tool_use_id = call.tool_use_id.clone();
                     let entry = self.entry(Body::CallBegun { tool_use_id });
