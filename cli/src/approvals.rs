@@ -3,8 +3,9 @@
 use swarm_client::Client;
 use swarm_protocol::endpoint::DecideRequest;
 use swarm_protocol::journal::{Approval, CallDecision};
-use swarm_protocol::{Code, RunId, RunRef};
+use swarm_protocol::{Code, RunId};
 
+use crate::args::ApprovalArgs;
 use crate::exit::{FAILED, Failure};
 use crate::output::{self, Format};
 use crate::runs::show_state;
@@ -16,12 +17,15 @@ const INPUT_WIDTH: usize = 400;
 pub(crate) async fn decide(
     client: &Client,
     decision: CallDecision,
-    run: &RunRef,
-    approval: Option<String>,
-    reason: Option<String>,
+    answer: ApprovalArgs,
     format: Format,
 ) -> Result<(), Failure> {
-    let run = client.resolve(run).await?;
+    let ApprovalArgs {
+        run,
+        approval,
+        reason,
+    } = answer;
+    let run = client.resolve(&run).await?;
     let open = client.approvals(run).await?;
     let named = match (&approval, open.as_slice()) {
         (Some(name), open) => open.iter().find(|asked| asked.approval == *name),

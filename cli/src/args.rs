@@ -290,27 +290,9 @@ pub(crate) enum RunsCommand {
         run: RunRef,
     },
     /// Have a call run that was interrupted, and about which the run asks
-    Approve {
-        /// Id, prefix of at least 8 characters, ticket, or seq:17
-        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
-        run: RunRef,
-        /// What the run asks, when it asks several things; `swarm runs show` names them
-        approval: Option<String>,
-        /// Why, for whoever reads the run
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Approve(ApprovalArgs),
     /// Have such a call taken as failed
-    Deny {
-        /// Id, prefix of at least 8 characters, ticket, or seq:17
-        #[arg(add = ArgValueCandidates::new(completions::open_runs))]
-        run: RunRef,
-        /// What the run asks, when it asks several things; `swarm runs show` names them
-        approval: Option<String>,
-        /// Why, for whoever reads the run
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Deny(ApprovalArgs),
     /// Send a message to an agent of a run; it takes it into account from its next turn on
     Message {
         /// Id, prefix of at least 8 characters, ticket, or seq:17
@@ -331,6 +313,19 @@ pub(crate) enum RunsCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+/// `swarm runs approve` and `swarm runs deny`.
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalArgs {
+    /// Id, prefix of at least 8 characters, ticket, or seq:17
+    #[arg(add = ArgValueCandidates::new(completions::open_runs))]
+    pub(crate) run: RunRef,
+    /// What the run asks, when it asks several things; `swarm runs show` names them
+    pub(crate) approval: Option<String>,
+    /// Why, for whoever reads the run
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
 }
 
 /// `swarm dead …`.

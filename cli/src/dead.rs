@@ -2,12 +2,12 @@
 
 use swarm_client::Client;
 use swarm_protocol::Timestamp;
-use swarm_protocol::endpoint::{DeadItem, DeadReply, DeadsRequest};
+use swarm_protocol::endpoint::{DeadItem, DeadsRequest};
 
 use crate::args::DeadCommand;
 use crate::exit::Failure;
 use crate::output::{self, Format};
-use crate::runs::{coarse, table};
+use crate::runs::{coarse, show_reply, table};
 
 /// Characters of a reason in a list.
 const REASON_WIDTH: usize = 72;
@@ -53,20 +53,20 @@ pub(crate) async fn dead(
             for id in ids {
                 let reply = client.requeue(id).await?;
                 match (format, reply.run) {
-                    (Format::Json, _) => output::document(&reply),
-                    (Format::Text, Some(run)) => output::data(&run.to_string()),
                     (Format::Text, None) => output::note(&format!("{id} was stored again")),
+                    (_, run) => show_reply(
+                        &reply,
+                        &run.map_or_else(String::new, |run| run.to_string()),
+                        format,
+                    ),
                 }
             }
             Ok(())
         }
         DeadCommand::Drop { ids } => {
             for id in ids {
-                let reply: DeadReply = client.drop_dead(id).await?;
-                match format {
-                    Format::Json => output::document(&reply),
-                    Format::Text => output::data(&format!("{id} dropped")),
-                }
+                let reply = client.drop_dead(id).await?;
+                show_reply(&reply, &format!("{id} dropped"), format);
             }
             Ok(())
         }

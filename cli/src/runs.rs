@@ -6,7 +6,9 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use swarm_client::Client;
 use swarm_protocol::card::Card;
-use swarm_protocol::endpoint::{AgentsRequest, Explanation, RunsRequest, StateReply, TimeSpent};
+use swarm_protocol::endpoint::{
+    AgentsRequest, Explanation, RunsReply, RunsRequest, StateReply, TimeSpent,
+};
 use swarm_protocol::journal::CallDecision;
 use swarm_protocol::summary::{WaitKind, WaitingFor};
 use swarm_protocol::{Code, RunRef, RunState, Span, Summary, Timestamp};
@@ -40,21 +42,12 @@ pub(crate) async fn runs(
                 limit: Some(limit),
                 after,
             };
-            let reply = client.runs(&request).await?;
-            if format == Format::Json {
-                output::document(&reply);
-                return Ok(());
-            }
-            list(&reply.items);
-            if let Some(next) = reply.next {
-                output::note(&format!("more: swarm runs list --after {next}"));
-            }
-            Ok(())
+            show_list(&client.runs(&request).await?, format);
         }
-        RunsCommand::Show { run } => show(client, &run, format).await,
+        RunsCommand::Show { run } => show(client, &run, format).await?,
         RunsCommand::Watch { run } => {
             let run = client.resolve(&run).await?;
-            watch::to_the_end(client, run, format).await
+            watch::to_the_end(client, run, format).await?;
         }
         RunsCommand::Explain { run } => {
             let explanation = client.explain(&run).await?;
@@ -62,64 +55,57 @@ pub(crate) async fn runs(
                 Format::Json => output::document(&explanation),
                 Format::Text => tell(&explanation),
             }
-            Ok(())
         }
         RunsCommand::Delete { run } => {
             let reply = client.delete(&run).await?;
-            match format {
-                Format::Json => output::document(&reply),
-                Format::Text => output::data(&format!("{} deleted", reply.run)),
-            }
-            Ok(())
+            show_reply(&reply, &format!("{} deleted", reply.run), format);
         }
         RunsCommand::Cancel { run, reason } => {
             show_state(&client.cancel(&run, reason).await?, format);
-            Ok(())
         }
         RunsCommand::Pause { run, reason } => {
             show_state(&client.pause(&run, reason).await?, format);
-            Ok(())
         }
         RunsCommand::Resume { run, reason } => {
             show_state(&client.resume(&run, reason).await?, format);
-            Ok(())
         }
-        RunsCommand::Approve {
-            run,
-            approval,
-            reason,
-        } => {
-            let decision = CallDecision::Approved;
-            approvals::decide(client, decision, &run, approval, reason, format).await
+        RunsCommand::Approve(answer) => {
+            approvals::decide(client, CallDecision::Approved, answer, format).await?;
         }
-        RunsCommand::Deny {
-            run,
-            approval,
-            reason,
-        } => {
-            let decision = CallDecision::Denied;
-            approvals::decide(client, decision, &run, approval, reason, format).await
+        RunsCommand::Deny(answer) => {
+            approvals::decide(client, CallDecision::Denied, answer, format).await?;
         }
         RunsCommand::Message { run, to, text } => {
             show_state(&client.message(&run, &to, &text).await?, format);
-            Ok(())
         }
         RunsCommand::Retry { run } => {
             let reply = client.retry(&run).await?;
-            match format {
-                Format::Json => output::document(&reply),
-                Format::Text => output::data(&reply.run.to_string()),
-            }
-            Ok(())
+            show_reply(&reply, &reply.run.to_string(), format);
         }
+    }
+    Ok(())
+}
+
+fn show_list(reply: &RunsReply, format: Format) {
+    if format == Format::Json {
+        return output::document(reply);
+    }
+    list(&reply.items);
+    if let Some(next) = &reply.next {
+        output::note(&format!("more: swarm runs list --after {next}"));
+    }
+}
+
+/// What an endpoint replied: the document, or this text.
+pub(crate) fn show_reply(reply: &impl serde::Serialize, text: &str, format: Format) {
+    match format {
+        Format::Json => output::document(reply),
+        Format::Text => output::data(text),
     }
 }
 
 pub(crate) fn show_state(reply: &StateReply, format: Format) {
-    match format {
-        Format::Json => output::document(reply),
-        Format::Text => output::data(&format!("{} {}", reply.run, reply.state)),
-    }
+    show_reply(reply, &format!("{} {}", reply.run, reply.state), format);
 }
 
 /// Runs a command about agents.

@@ -19,7 +19,7 @@ use crate::index::Index;
 
 mod agents;
 mod ask;
-mod commands;
+mod command;
 mod dead;
 mod decide;
 mod delete;
@@ -29,8 +29,9 @@ mod register;
 mod result;
 mod retry;
 mod runs;
+mod steer;
 
-use commands::Command;
+use steer::Command;
 
 const ENDPOINTS: [Endpoint; 18] = [
     Endpoint {
@@ -164,9 +165,9 @@ async fn route(shared: Arc<Shared>, call: Call) {
         "result" => result::answer(&shared, call).await,
         "runs" => runs::answer(&shared, call).await,
         "explain" => explain::answer(&shared, call).await,
-        "cancel" => commands::answer(&shared, Command::Cancel, call).await,
-        "pause" => commands::answer(&shared, Command::Pause, call).await,
-        "resume" => commands::answer(&shared, Command::Resume, call).await,
+        "cancel" => steer::answer(&shared, Command::Cancel, call).await,
+        "pause" => steer::answer(&shared, Command::Pause, call).await,
+        "resume" => steer::answer(&shared, Command::Resume, call).await,
         "retry" => retry::answer(&shared, call).await,
         "approve" => decide::answer(&shared, CallDecision::Approved, call).await,
         "deny" => decide::answer(&shared, CallDecision::Denied, call).await,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use swarm_protocol::answer::AnswerStatus;
 use swarm_protocol::endpoint::{Explanation, StoryLine, TimeSpent};
 use swarm_protocol::event::{Body, Effect, Event};
-use swarm_protocol::journal::{self, Entry, ModelTurn, ToolReturn, ToolStatus};
+use swarm_protocol::journal::{self, Approval, Entry, ModelTurn, ToolReturn, ToolStatus};
 use swarm_protocol::summary::{WaitKind, WaitingFor};
-use swarm_protocol::{AgentName, RunId, Span, TaskId, Timestamp};
+use swarm_protocol::{AgentName, ErrorBody, RunId, Span, TaskId, Timestamp};
 
 /// What the story is told from.
 pub(crate) struct Sources<'a> {
@@ -132,90 +132,75 @@ fn of_event(event: &Event) -> Vec<StoryLine> {
                 Some(at.since(accepted.submitted_at)),
             ),
         ],
-        Body::Rejected(rejected) => {
-            let reason = rejected.result.reason.as_ref();
-            let reason = reason.map_or_else(String::new, |reason| format!(": {}", reason.message));
-            vec![line(at, format!("rejected{reason}"), None)]
-        }
-        // The journals say it better.
-        Body::StepCompleted(_) | Body::StepFailed(_) => Vec::new(),
-        Body::Retrying(retrying) => {
-            let (task, pause) = (&retrying.task, Span(retrying.due.since(at)));
-            let what = format!(
-                "{task} is tried again in {pause}: failure {}",
-                retrying.failures
-            );
-            vec![line(at, what, None)]
-        }
-        // The effects say it.
-        Body::Dispatched(_) => Vec::new(),
         Body::ApprovalRequested(requested) => {
             let approvals = requested.suspended.approvals.iter();
-            let asked = approvals.map(|approval| {
-                let (name, call) = (&approval.approval, &approval.call.name);
-                line(
-                    at,
-                    format!(
-                        "a person is asked about {call}, {name}: {}",
-                        approval.reason
-                    ),
-                    None,
-                )
-            });
-            asked.collect()
+            approvals
+                .map(|approval| line(at, asks(approval), None))
+                .collect()
         }
-        Body::Approved(decided) => {
-            let what = format!(
-                "{} approved{}",
-                decided.approval,
-                said(decided.reason.as_ref())
-            );
-            vec![line(at, what, None)]
-        }
-        Body::Denied(decided) => {
-            let what = format!(
-                "{} denied{}",
-                decided.approval,
-                said(decided.reason.as_ref())
-            );
-            vec![line(at, what, None)]
-        }
-        Body::Message(message) => vec![line(at, format!("message to {}", message.to), None)],
-        Body::Paused(paused) => {
-            vec![line(
-                at,
-                format!("paused{}", said(paused.reason.as_ref())),
-                None,
-            )]
-        }
-        Body::Unpaused(unpaused) => {
-            vec![line(
-                at,
-                format!("resumed{}", said(unpaused.reason.as_ref())),
-                None,
-            )]
-        }
-        Body::Canceling(canceling) => {
-            let what = format!("cancel asked for{}", said(canceling.reason.as_ref()));
-            vec![line(at, what, None)]
-        }
-        Body::Deleted(deleted) => vec![line(
-            at,
-            format!("deleted after it was {}", deleted.state),
-            None,
-        )],
         Body::Completed(result) | Body::Failed(result) | Body::Canceled(result) => {
-            let reason = result.reason.as_ref();
-            let reason = reason.map_or_else(String::new, |reason| format!(": {}", reason.message));
             let took = std::time::Duration::from_millis(result.elapsed_ms);
-            vec![line(at, format!("{}{reason}", result.status), Some(took))]
+            let what = format!("{}{}", result.status, because(result.reason.as_ref()));
+            vec![line(at, what, Some(took))]
         }
+        body => in_words(body, at)
+            .into_iter()
+            .map(|what| line(at, what, None))
+            .collect(),
     };
     let asked: Vec<String> = event.effects.iter().filter_map(asked).collect();
     if !asked.is_empty() {
         lines.push(line(at, format!("asked {}", asked.join(", ")), None));
     }
     lines
+}
+
+/// What happened, in one line; nothing where the journals or the effects say it better.
+fn in_words(body: &Body, at: Timestamp) -> Option<String> {
+    Some(match body {
+        Body::Rejected(rejected) => {
+            format!("rejected{}", because(rejected.result.reason.as_ref()))
+        }
+        Body::Retrying(retrying) => format!(
+            "{} is tried again in {}: failure {}",
+            retrying.task,
+            Span(retrying.due.since(at)),
+            retrying.failures
+        ),
+        Body::Approved(decided) => {
+            format!(
+                "{} approved{}",
+                decided.approval,
+                said(decided.reason.as_ref())
+            )
+        }
+        Body::Denied(decided) => {
+            format!(
+                "{} denied{}",
+                decided.approval,
+                said(decided.reason.as_ref())
+            )
+        }
+        Body::Message(message) => format!("message to {}", message.to),
+        Body::Paused(paused) => format!("paused{}", said(paused.reason.as_ref())),
+        Body::Unpaused(unpaused) => format!("resumed{}", said(unpaused.reason.as_ref())),
+        Body::Canceling(canceling) => {
+            format!("cancel asked for{}", said(canceling.reason.as_ref()))
+        }
+        Body::Deleted(deleted) => format!("deleted after it was {}", deleted.state),
+        _ => return None,
+    })
+}
+
+fn asks(approval: &Approval) -> String {
+    format!(
+        "a person is asked about {}, {}: {}",
+        approval.call.name, approval.approval, approval.reason
+    )
+}
+
+fn because(reason: Option<&ErrorBody>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {}", reason.message))
 }
 
 fn said(reason: Option<&String>) -> String {

@@ -7,15 +7,13 @@ use swarm_protocol::endpoint::{
     DeadItem, DeadReply, DeadRequest, DeadsReply, DeadsRequest, read_optional, read_request,
 };
 use swarm_protocol::error::chain;
-use swarm_protocol::event::Cause;
 use swarm_protocol::limits::DEFAULT_PAGE;
 use swarm_protocol::trace::TraceParent;
 use swarm_protocol::{AgentName, Code, ErrorBody, RunId, TaskId, subjects};
 use swarm_workflow::Input;
-use tracing::Instrument as _;
 
+use super::command::Commanded;
 use crate::Shared;
-use crate::runs::Outcome;
 
 /// Bytes of payloads in one reply; the letters after that come without.
 const MAX_PAYLOADS: usize = 512 * 1024;
@@ -122,24 +120,19 @@ async fn bring_back(
     run: RunId,
     task: &TaskId,
 ) -> Result<RunId, ErrorBody> {
-    let cause = Cause::Endpoint {
-        endpoint: format!("dead.requeue:{id}"),
-    };
-    // Asked for again, whose first answer was lost: it stands in the log.
-    let repeated = shared.repeat_effects(run, &cause).await;
-    if repeated.map_err(|error| error.to_body())? {
+    let endpoint = format!("dead.requeue:{id}");
+    if shared.is_repeated(run, &endpoint).await? {
         return Ok(run);
     }
-    let span = tracing::error_span!("command", name = "dead.requeue", %run);
-    let again = shared.transition(run, Input::Again { task }, &cause);
-    let outcome = again.instrument(span).await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(_) => Ok(run),
-        Outcome::Ignored(None) => Err(not_again("its run is gone")),
-        Outcome::Ignored(Some(state)) if state.phase.is_terminal() => {
+    match shared
+        .command(run, Input::Again { task }, &endpoint)
+        .await?
+    {
+        Commanded::Done(_) => Ok(run),
+        Commanded::Nothing(state) if state.phase.is_terminal() => {
             super::retry::again(shared, run, &state).await
         }
-        Outcome::Ignored(Some(state)) => {
+        Commanded::Nothing(state) => {
             let message = format!(
                 "run {run} is {}, and {task} has no failure that can be mended now: wait for its end",
                 state.phase

@@ -2,15 +2,12 @@
 
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{DecideRequest, StateReply, check_reason, read_about_run};
-use swarm_protocol::event::Cause;
 use swarm_protocol::journal::CallDecision;
-use swarm_protocol::{Code, ErrorBody, RunRef};
+use swarm_protocol::{Code, ErrorBody};
 use swarm_workflow::{Input, State};
-use tracing::Instrument as _;
 
+use super::command::{Commanded, reply};
 use crate::Shared;
-use crate::index::unknown;
-use crate::runs::Outcome;
 
 pub(super) async fn answer(shared: &Shared, decision: CallDecision, call: Call) {
     match decide(shared, decision, call.request.payload()).await {
@@ -31,34 +28,17 @@ async fn decide(
         CallDecision::Approved => "approve",
         CallDecision::Denied => "deny",
     };
-    let cause = Cause::Endpoint {
-        endpoint: endpoint.to_owned(),
-    };
     let input = Input::Decide {
         approval: &request.approval,
         call_sha256: &request.call_sha256,
         decision,
         reason: request.reason.clone(),
     };
-    let outcome = shared
-        .transition(run, input, &cause)
-        .instrument(tracing::error_span!("command", name = endpoint, %run))
-        .await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(state) => Ok(StateReply {
-            run,
-            state: state.phase,
-        }),
-        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
-        Outcome::Ignored(Some(state)) => {
+    match shared.command(run, input, endpoint).await? {
+        Commanded::Done(state) => Ok(reply(&state)),
+        Commanded::Nothing(state) => {
             check_decided(&state, &request, decision)?;
-            if state.unconfirmed() {
-                shared.confirm(run).await.map_err(|error| error.to_body())?;
-            }
-            Ok(StateReply {
-                run,
-                state: state.phase,
-            })
+            Ok(reply(&state))
         }
     }
 }

@@ -3,14 +3,12 @@
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{DeleteReply, RunRequest};
 use swarm_protocol::error::chain;
-use swarm_protocol::event::Cause;
 use swarm_protocol::{Code, ErrorBody, RunRef, subjects};
 use swarm_workflow::Input;
-use tracing::Instrument as _;
 
+use super::command::Commanded;
 use crate::Shared;
 use crate::index::unknown;
-use crate::runs::Outcome;
 
 pub(super) async fn answer(shared: &Shared, call: Call) {
     match delete(shared, &call).await {
@@ -36,15 +34,7 @@ async fn delete(shared: &Shared, call: &Call) -> Result<DeleteReply, ErrorBody> 
     purged.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
     let purged = shared.bus.delete_blobs(run).await;
     purged.map_err(|error| ErrorBody::new(Code::Unavailable, chain(&error)))?;
-    let cause = Cause::Endpoint {
-        endpoint: "delete".to_owned(),
-    };
-    let outcome = shared
-        .transition(run, Input::Delete, &cause)
-        .instrument(tracing::error_span!("delete", %run))
-        .await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
-        Outcome::Applied(_) | Outcome::Ignored(Some(_)) => Ok(DeleteReply { run }),
+    match shared.command(run, Input::Delete, "delete").await? {
+        Commanded::Done(_) | Commanded::Nothing(_) => Ok(DeleteReply { run }),
     }
 }

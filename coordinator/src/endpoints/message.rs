@@ -2,15 +2,13 @@
 
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{MessageRequest, StateReply, read_about_run};
-use swarm_protocol::event::Cause;
 use swarm_protocol::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGES_BYTES};
 use swarm_protocol::{Code, ErrorBody, RunRef, headers};
 use swarm_workflow::{Input, State};
-use tracing::Instrument as _;
 
+use super::command::{Commanded, reply};
 use crate::Shared;
 use crate::index::unknown;
-use crate::runs::Outcome;
 
 /// Characters of an id that count.
 const MAX_ID: usize = 64;
@@ -34,33 +32,28 @@ async fn message(shared: &Shared, call: &Call) -> Result<StateReply, ErrorBody> 
     let known = shared.load(run).await.map_err(|error| error.to_body())?;
     let state = known.state.ok_or_else(|| unknown(&RunRef::Id(run)))?;
     check_size(&state, text)?;
-    let id = request.id.as_deref();
-    let id = id.or_else(|| call.request.header(headers::MESSAGE_ID));
-    let id: String = id.unwrap_or_default().chars().take(MAX_ID).collect();
-    let endpoint = match id.as_str() {
-        "" => "message".to_owned(),
-        id => format!("message:{id}"),
-    };
-    let cause = Cause::Endpoint { endpoint };
-    if !id.is_empty() {
-        let repeated = shared.repeat_effects(run, &cause).await;
-        if repeated.map_err(|error| error.to_body())? {
-            let state = state.phase;
-            return Ok(StateReply { run, state });
+    let endpoint = match id_of(&request, call) {
+        None => "message".to_owned(),
+        Some(id) => {
+            let endpoint = format!("message:{id}");
+            if shared.is_repeated(run, &endpoint).await? {
+                return Ok(reply(&state));
+            }
+            endpoint
         }
+    };
+    let input = Input::Message { to, text };
+    match shared.command(run, input, &endpoint).await? {
+        Commanded::Done(state) => Ok(reply(&state)),
+        Commanded::Nothing(state) => Err(not_taken(&state, &request)),
     }
-    let outcome = shared
-        .transition(run, Input::Message { to, text }, &cause)
-        .instrument(tracing::error_span!("command", name = "message", %run))
-        .await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(state) => Ok(StateReply {
-            run,
-            state: state.phase,
-        }),
-        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
-        Outcome::Ignored(Some(state)) => Err(not_taken(&state, &request)),
-    }
+}
+
+/// What tells a request that is sent again from another one.
+fn id_of(request: &MessageRequest, call: &Call) -> Option<String> {
+    let id = request.id.as_deref();
+    let id = id.or_else(|| call.request.header(headers::MESSAGE_ID))?;
+    Some(id.chars().take(MAX_ID).collect()).filter(|id: &String| !id.is_empty())
 }
 
 fn check_size(state: &State, text: &str) -> Result<(), ErrorBody> {

@@ -2,14 +2,12 @@
 
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{RetryReply, RunRequest};
-use swarm_protocol::event::Cause;
 use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState};
 use swarm_workflow::{Input, State};
-use tracing::Instrument as _;
 
+use super::command::Commanded;
 use crate::Shared;
 use crate::index::unknown;
-use crate::runs::Outcome;
 
 pub(super) async fn answer(shared: &Shared, call: Call) {
     match retry(shared, &call).await {
@@ -35,22 +33,8 @@ pub(super) async fn again(shared: &Shared, old: RunId, state: &State) -> Result<
     }
     // The same each time, so that a command that is repeated makes no second run.
     let run = RunId::from_retry(old);
-    let cause = Cause::Endpoint {
-        endpoint: "retry".to_owned(),
-    };
-    let outcome = shared
-        .transition(run, Input::Repeat(state), &cause)
-        .instrument(tracing::error_span!("retry", %run))
-        .await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(_) => Ok(run),
-        Outcome::Ignored(None) => Err(not_again(old, state.phase)),
-        Outcome::Ignored(Some(known)) => {
-            if known.unconfirmed() {
-                shared.confirm(run).await.map_err(|error| error.to_body())?;
-            }
-            Ok(run)
-        }
+    match shared.command(run, Input::Repeat(state), "retry").await? {
+        Commanded::Done(_) | Commanded::Nothing(_) => Ok(run),
     }
 }
 

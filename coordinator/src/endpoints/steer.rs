@@ -2,14 +2,11 @@
 
 use swarm_bus::service::Call;
 use swarm_protocol::endpoint::{RunRequest, StateReply};
-use swarm_protocol::event::Cause;
-use swarm_protocol::{Code, ErrorBody, RunId, RunRef, RunState};
+use swarm_protocol::{Code, ErrorBody, RunId, RunState};
 use swarm_workflow::Input;
-use tracing::Instrument as _;
 
+use super::command::{Commanded, reply};
 use crate::Shared;
-use crate::index::unknown;
-use crate::runs::Outcome;
 
 /// What may be asked of an open run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,25 +56,10 @@ pub(super) async fn answer(shared: &Shared, command: Command, call: Call) {
 async fn run(shared: &Shared, command: Command, call: &Call) -> Result<StateReply, ErrorBody> {
     let request = RunRequest::parse(call.request.payload())?;
     let run = shared.resolve(&request.run, None).await?;
-    let cause = Cause::Endpoint {
-        endpoint: command.name().to_owned(),
-    };
-    let outcome = shared
-        .transition(run, command.input(request.reason), &cause)
-        .instrument(tracing::error_span!("command", name = command.name(), %run))
-        .await;
-    match outcome.map_err(|error| error.to_body())? {
-        Outcome::Applied(state) => Ok(StateReply {
-            run,
-            state: state.phase,
-        }),
-        Outcome::Ignored(None) => Err(unknown(&RunRef::Id(run))),
-        Outcome::Ignored(Some(state)) => {
-            if state.unconfirmed() {
-                shared.confirm(run).await.map_err(|error| error.to_body())?;
-            }
-            already(command, run, state.phase)
-        }
+    let input = command.input(request.reason);
+    match shared.command(run, input, command.name()).await? {
+        Commanded::Done(state) => Ok(reply(&state)),
+        Commanded::Nothing(state) => already(command, run, state.phase),
     }
 }
 
