@@ -128,21 +128,35 @@ impl Runs {
     }
 }
 
-/// Refused appends in a row, of one transition.
+/// What one transition has learned so far.
 #[derive(Debug, Default)]
-struct Refusals(u32);
+struct Deciding {
+    /// Whether the log was read, and not what is kept of it.
+    fresh: bool,
+    /// Refused appends in a row.
+    refusals: u32,
+    contents: Contents,
+}
 
-impl Refusals {
+impl Deciding {
     /// A refusal on what was kept is nothing special. One on what was just read is: another coordinator is at this run,
     /// or a replica is behind.
-    async fn pause_after(&mut self, fresh: bool) -> Result<(), TransitionError> {
-        self.0 += u32::from(fresh);
-        if self.0 > MOST_REFUSALS {
+    async fn pause_after_refusal(&mut self) -> Result<(), TransitionError> {
+        self.refusals += u32::from(self.fresh);
+        if self.refusals > MOST_REFUSALS {
             return Err(TransitionError::Contended);
         }
-        tokio::time::sleep(REFUSAL_PAUSE * self.0).await;
+        tokio::time::sleep(REFUSAL_PAUSE * self.refusals).await;
         Ok(())
     }
+}
+
+/// What is to be done about an input.
+enum Decided {
+    /// Append this, behind what was known.
+    Append(Known, Box<Event>),
+    /// Nothing. The state, when there is such a run.
+    Nothing(Option<Arc<State>>),
 }
 
 /// Bytes of text in a state, about.
@@ -199,14 +213,44 @@ impl Shared {
         if matches!(input, Input::Submit(..)) {
             known.get_or_insert_default();
         }
-        let mut fresh = false;
-        let mut refusals = Refusals::default();
-        let mut contents = Contents::new();
+        let mut deciding = Deciding::default();
+        loop {
+            let decided = self.decide(run, &input, cause, &mut known, &mut deciding);
+            let (before, event) = match decided.await? {
+                Decided::Append(before, event) => (before, event),
+                Decided::Nothing(state) => return Ok(Outcome::Ignored(state)),
+            };
+            match self.append(before, &event).await {
+                Ok((state, seq)) => {
+                    self.keep(&mut known, &state, seq);
+                    // Others may decide about this run while the effects wait for a stream that is full.
+                    drop(known);
+                    self.publish_effects(&state, &event).await?;
+                    return Ok(Outcome::Applied(state));
+                }
+                Err(TransitionError::Publish(PublishError::Refused(_))) => {
+                    deciding.pause_after_refusal().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Decides on what is kept, or on the log when nothing is or when that decides nothing. Blobs that the event needs are
+    /// stored before it is.
+    async fn decide(
+        &self,
+        run: RunId,
+        input: &Input<'_>,
+        cause: &Cause,
+        known: &mut Option<Known>,
+        deciding: &mut Deciding,
+    ) -> Result<Decided, TransitionError> {
         loop {
             let Known { state, seq } = match known.take() {
                 Some(known) => known,
                 None => {
-                    fresh = true;
+                    deciding.fresh = true;
                     self.load(run).await?
                 }
             };
@@ -216,51 +260,36 @@ impl Shared {
                 by: self.options.instance.clone(),
                 cause: cause.clone(),
             };
-            let event = match decide(state.as_deref(), input.clone(), context, &contents) {
+            match decide(state.as_deref(), input.clone(), context, &deciding.contents) {
                 // Of a run that is gone nothing is to be left in the store.
-                Decision::Append { blobs, .. } if !blobs.is_empty() && !fresh => continue,
+                Decision::Append { blobs, .. } if !blobs.is_empty() && !deciding.fresh => {}
                 Decision::Append { event, blobs } => {
                     self.store_blobs(run, blobs).await?;
-                    event
+                    return Ok(Decided::Append(Known { state, seq }, event));
                 }
                 Decision::Fetch(wanted) => {
-                    self.fetch_blobs(run, wanted, &mut contents).await?;
+                    self.fetch_blobs(run, wanted, &mut deciding.contents)
+                        .await?;
                     *known = Some(Known { state, seq });
-                    continue;
                 }
-                Decision::Ignore if fresh && self.is_whole(run, seq).await? => {
-                    return Ok(Outcome::Ignored(state));
+                Decision::Ignore if deciding.fresh && self.is_whole(run, seq).await? => {
+                    return Ok(Decided::Nothing(state));
                 }
                 // What is kept may be older than the log: another coordinator dispatched what has ended now.
-                Decision::Ignore => {
-                    refusals.pause_after(fresh).await?;
-                    continue;
-                }
-            };
-            if let Some(state) = state.as_deref().filter(|state| state.leaves_behind(&event)) {
-                // Seldom, and as large as the effects are.
-                Box::pin(self.confirm_last(state)).await?;
+                Decision::Ignore => deciding.pause_after_refusal().await?,
             }
-            match self.append(Known { state, seq }, &event).await {
-                Ok((state, seq)) => {
-                    if state.phase.is_terminal() {
-                        self.runs.forget(run);
-                    } else if weight(&state) <= HEAVIEST {
-                        *known = Some(Known {
-                            state: Some(Arc::clone(&state)),
-                            seq,
-                        });
-                    }
-                    // Others may decide about this run while the effects wait for a stream that is full.
-                    drop(known);
-                    self.publish_effects(&state, &event).await?;
-                    return Ok(Outcome::Applied(state));
-                }
-                Err(TransitionError::Publish(PublishError::Refused(_))) => {
-                    refusals.pause_after(fresh).await?;
-                }
-                Err(error) => return Err(error),
-            }
+        }
+    }
+
+    /// Keeps a run in memory as it is now, unless it has ended or is large.
+    fn keep(&self, known: &mut Option<Known>, state: &Arc<State>, seq: u64) {
+        if state.phase.is_terminal() {
+            self.runs.forget(state.run);
+        } else if weight(state) <= HEAVIEST {
+            *known = Some(Known {
+                state: Some(Arc::clone(state)),
+                seq,
+            });
         }
     }
 
@@ -282,6 +311,11 @@ impl Shared {
             run: event.run,
             detail,
         };
+        let behind = last.state.as_deref();
+        if let Some(state) = behind.filter(|state| state.leaves_behind(event)) {
+            // Seldom, and as large as the effects are.
+            Box::pin(self.confirm_last(state)).await?;
+        }
         let before = last.state.map(Arc::unwrap_or_clone);
         let state = fold(before, event).map_err(|error| aside(error.to_string()))?;
         let summary = state.summary();

@@ -1,5 +1,6 @@
 //! Texts that are too large for a message.
 
+use proptest::prelude::*;
 use swarm_protocol::blob::{self, BlobRef};
 use swarm_protocol::limits::{BEGINNING_CHARS, MAX_ENCODED, MAX_INLINE, MAX_RUN_MESSAGE};
 use swarm_protocol::{Answer, RunResult};
