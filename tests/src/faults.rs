@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`Round`], [`Outcome`], [`ALL`]; [`scene`], [`ledger`], [`tool`], [`worker`], [`history`]; the subjects.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -60,10 +60,20 @@ impl Round {
         below.mul_f64(self.chance.f64())
     }
 
+    /// Waits for a random time below this one: when a fault strikes is chance, and no condition says it.
+    pub async fn strikes_within(&mut self, below: Duration) {
+        tokio::time::sleep(self.moment(below)).await;
+    }
+
     /// A random number below this one.
     pub fn pick(&mut self, below: usize) -> usize {
         self.chance.usize(..below)
     }
+}
+
+/// Waits until a fault has lasted so long since it began: its length is what is tried, whatever others do meanwhile.
+async fn lasts(began: Instant, long: Duration) {
+    tokio::time::sleep(long.saturating_sub(began.elapsed())).await;
 }
 
 /// What a round came to.

@@ -48,7 +48,7 @@ pub async fn killed(mut round: Round) -> Outcome {
         holds(!first.out().is_empty())
     })
     .await;
-    tokio::time::sleep(round.moment(Duration::from_secs(1))).await;
+    round.strikes_within(Duration::from_secs(1)).await;
     first.kill_9();
     let killed = Instant::now();
     let (printed, code) = scene.stack.swarm(&watch).await;

@@ -17,23 +17,7 @@ const RUNS: usize = 500;
 
 /// The leader of the runs is killed while runs go on, and comes back later.
 pub async fn leader_killed(mut round: Round) -> Outcome {
-    let folder = TempDir::new().unwrap();
-    let mut others = Vec::new();
-    let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
-    for place in 0..3 {
-        let own = folder.path().join(format!("node{place}"));
-        std::fs::create_dir_all(&own).unwrap();
-        others.push(Server::start_changed(&own, |text| node(text, place, &routes)).await);
-    }
-    let urls: Vec<String> = others.iter().map(Server::url).collect();
-    let urls = urls.join(",");
-    let first = others.remove(0);
-    let mut stack = Stack::on(first, folder, &FAST).await;
-    stack.set("NATS_URL", &urls);
-    stack.set("SWARM_NATS_REPLICAS", "3");
-    let mut scene = Scene::on(stack).await;
-    scene.slots = 4;
-    has_leader(&urls).await;
+    let (mut scene, mut others, urls) = three_servers().await;
     let _coordinators = [
         scene.stack.coordinator().await,
         scene.stack.coordinator().await,
@@ -55,11 +39,7 @@ pub async fn leader_killed(mut round: Round) -> Outcome {
         "n1" => 1,
         _ => 2,
     };
-    let struck = match place {
-        0 => &mut scene.stack.server,
-        other => &mut others[other - 1],
-    };
-    struck.kill_9();
+    server(&mut scene, &mut others, place).kill_9();
     let killed = Instant::now();
     eventually("another one leads", PATIENCE, || async {
         let info = stream(&urls).await?;
@@ -70,11 +50,7 @@ pub async fn leader_killed(mut round: Round) -> Outcome {
     eprintln!("F9: another leader after {:?}", killed.elapsed());
     let runs = submitting.await.unwrap();
     scene.ended(runs.len(), PATIENCE * 2).await;
-    let struck = match place {
-        0 => &mut scene.stack.server,
-        other => &mut others[other - 1],
-    };
-    struck.start_again().await;
+    server(&mut scene, &mut others, place).start_again().await;
     eventually("it has caught up", PATIENCE, || async {
         let info = stream(&urls).await?;
         let replicas = info["cluster"]["replicas"].as_array()?;
@@ -88,6 +64,36 @@ pub async fn leader_killed(mut round: Round) -> Outcome {
     let longest = round.size(Duration::from_secs(30), Duration::from_secs(10));
     assert!(recovery < longest, "{recovery:?}");
     Outcome { tally, recovery }
+}
+
+/// A cluster whose first server is that of the scene, the other two, and where all are.
+async fn three_servers() -> (Scene, Vec<Server>, String) {
+    let folder = TempDir::new().unwrap();
+    let mut servers = Vec::new();
+    let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    for place in 0..3 {
+        let own = folder.path().join(format!("node{place}"));
+        std::fs::create_dir_all(&own).unwrap();
+        servers.push(Server::start_changed(&own, |text| node(text, place, &routes)).await);
+    }
+    let urls: Vec<String> = servers.iter().map(Server::url).collect();
+    let urls = urls.join(",");
+    let first = servers.remove(0);
+    let mut stack = Stack::on(first, folder, &FAST).await;
+    stack.set("NATS_URL", &urls);
+    stack.set("SWARM_NATS_REPLICAS", "3");
+    let mut scene = Scene::on(stack).await;
+    scene.slots = 4;
+    has_leader(&urls).await;
+    (scene, servers, urls)
+}
+
+/// The server at a place of the cluster.
+fn server<'a>(scene: &'a mut Scene, others: &'a mut [Server], place: usize) -> &'a mut Server {
+    match place {
+        0 => &mut scene.stack.server,
+        other => &mut others[other - 1],
+    }
 }
 
 fn node(text: &str, place: usize, routes: &[u16]) -> String {

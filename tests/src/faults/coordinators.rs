@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 
 use super::scene::{AGENT, FAST, PATIENCE, Scene};
-use super::{Outcome, Round};
+use super::{Outcome, Round, lasts};
 use crate::proxy::{Direction, Proxy, Trap};
 use crate::{eventually, holds};
 
@@ -84,7 +84,7 @@ pub async fn all_away(round: Round) -> Outcome {
     let meanwhile = (0..5).map(|n| format!("ledger m{n} ms=5 hold=0"));
     runs.extend(scene.submit(AGENT, meanwhile).await);
     let away = round.size(Duration::from_secs(3), Duration::from_secs(60));
-    tokio::time::sleep(away.saturating_sub(killed.elapsed())).await;
+    lasts(killed, away).await;
     let back = Instant::now();
     let _next = scene.stack.coordinator().await;
     scene.ended(runs.len(), PATIENCE * 2).await;
@@ -113,7 +113,7 @@ pub async fn stopped_and_continued(round: Round) -> Outcome {
     scene.ended(runs.len(), PATIENCE).await;
     let recovery = stopped.elapsed();
     let away = round.size(Duration::from_secs(6), Duration::from_secs(30));
-    tokio::time::sleep(away.saturating_sub(stopped.elapsed())).await;
+    lasts(stopped, away).await;
     proxy.mend();
     first.signal(Signal::SIGCONT);
     // Both work from now on.

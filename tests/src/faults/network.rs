@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::scene::{ACK_WAIT, AGENT, PATIENCE, Scene};
-use super::{Outcome, Round};
+use super::{Outcome, Round, lasts};
 use crate::proxy::{Direction, Proxy, Way};
 
 /// What is done to the network.
@@ -60,7 +60,7 @@ async fn between_worker_and_server(trouble: Trouble) -> Outcome {
     scene.ended(1, PATIENCE).await;
     let recovery = broken.elapsed();
     // Whatever the first one did meanwhile comes now.
-    tokio::time::sleep((ACK_WAIT * 3).saturating_sub(recovery)).await;
+    lasts(broken, ACK_WAIT * 3).await;
     proxy.mend();
     let tasks = (0..6).map(|n| format!("ledger u{n} ms=20 hold=0"));
     runs.extend(scene.submit(AGENT, tasks).await);

@@ -25,12 +25,11 @@ pub async fn killed_under_load(mut round: Round) -> Outcome {
     let mut recovery = Duration::ZERO;
     for _ in 0..kills {
         let tasks = (0..count / kills).map(|n| format!("ledger t{n} ms=5 hold=0"));
-        let moment = round.moment(Duration::from_millis(600));
         let client = scene.connect_as("client").await;
         let url = scene.stack.url();
         let submitting = submit_somehow(&client, AGENT, tasks);
         let killing = async {
-            tokio::time::sleep(moment).await;
+            round.strikes_within(Duration::from_millis(600)).await;
             scene.stack.server.kill_and_restart().await;
             let back = Instant::now();
             let client = connect_as(&url, "client").await;

@@ -8,7 +8,7 @@ use swarm_protocol::RunState;
 use super::ledger::What;
 use super::scene::{AGENT, FAST, PATIENCE, Scene, count_ended};
 use super::tool::DEADLY;
-use super::{Outcome, Round};
+use super::{Outcome, Round, lasts};
 use crate::proxy::{Direction, Proxy, Trap};
 use crate::{eventually, holds};
 
@@ -25,7 +25,7 @@ pub async fn killed_while_the_model_thinks(mut round: Round) -> Outcome {
     let tasks = (0..4).map(|n| format!("ledger t{n} ms=20 hold=0"));
     let runs = scene.submit(AGENT, tasks).await;
     scene.models_at_work(4).await;
-    tokio::time::sleep(round.moment(Duration::from_millis(900))).await;
+    round.strikes_within(Duration::from_millis(900)).await;
     workers[round.pick(2)].kill_9();
     let killed = Instant::now();
     scene.ended(runs.len(), PATIENCE).await;
@@ -172,7 +172,7 @@ rules:
         holds(journal.iter().any(|entry| entry["type"] == "tool_result"))
     })
     .await;
-    tokio::time::sleep(round.moment(Duration::from_millis(1200))).await;
+    round.strikes_within(Duration::from_millis(1200)).await;
     first.kill_9();
     let killed = Instant::now();
     let _second = scene.worker(AGENT);
@@ -198,21 +198,7 @@ pub async fn stopped_and_continued(mut round: Round) -> Outcome {
     scene.stack.agents_are_ready(1).await;
     // Its model still speaks when it wakes up; the model of the other one answers at once.
     let away = round.size(Duration::from_secs(6), Duration::from_secs(60));
-    let seconds = usize::try_from(away.as_secs()).unwrap() + 20;
-    let rules = format!(
-        "
-rules:
-- when: {{user: Speak, call: 1}}
-  then: [{{latency: 200ms}}, {{tokens_per_second: 2}}, {{text: '{}'}}]
-- when: {{user: Speak}}
-  then: [{{text: 'of the other one'}}]
-- when: {{last: user}}
-  then: [{{tool_call: {{name: ledger, arguments: {{text: t, ms: 3000, hold: 0}}}}}}]
-- then: [{{template: 'It is {{tool}}'}}]
-",
-        "still ".repeat(seconds * 2)
-    );
-    scene.stack.sim.follow(&rules).await;
+    scene.stack.sim.follow(&speaks_longer_than(away)).await;
     let tasks = ["Speak.", "Write."].map(str::to_owned);
     let mut runs = scene.submit(AGENT, tasks).await;
     let [spoken, written] = [runs[0].to_string(), runs[1].to_string()];
@@ -221,7 +207,7 @@ rules:
         holds(scene.ledger.of(&written, What::Begin).len() == 1)
     })
     .await;
-    tokio::time::sleep(round.moment(Duration::from_secs(1))).await;
+    round.strikes_within(Duration::from_secs(1)).await;
     first.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     let _second = scene.worker(AGENT);
@@ -232,7 +218,7 @@ rules:
         [spoken, scene.stack.journal_of(&written, AGENT).await]
     };
     let before = journals().await;
-    tokio::time::sleep(away.saturating_sub(stopped.elapsed())).await;
+    lasts(stopped, away).await;
     first.signal(Signal::SIGCONT);
     eventually("its model call is given up", PATIENCE, || async {
         holds(scene.stack.sim.chats("disconnected").await.len() == 1)
@@ -265,6 +251,24 @@ rules:
     assert_eq!(history.ended_as(RunState::Completed), runs.len());
     assert!(history.story(runs[0]).text().contains("of the other one"));
     Outcome { tally, recovery }
+}
+
+/// Rules of a model whose first answer to `Speak` takes longer than this, and that calls a slow tool for anything else.
+fn speaks_longer_than(away: Duration) -> String {
+    let seconds = usize::try_from(away.as_secs()).unwrap() + 20;
+    format!(
+        "
+rules:
+- when: {{user: Speak, call: 1}}
+  then: [{{latency: 200ms}}, {{tokens_per_second: 2}}, {{text: '{}'}}]
+- when: {{user: Speak}}
+  then: [{{text: 'of the other one'}}]
+- when: {{last: user}}
+  then: [{{tool_call: {{name: ledger, arguments: {{text: t, ms: 3000, hold: 0}}}}}}]
+- then: [{{template: 'It is {{tool}}'}}]
+",
+        "still ".repeat(seconds * 2)
+    )
 }
 
 /// A tool that takes too long: its attempt ends at its deadline, a cancel ends it at once, and the slot is free again.

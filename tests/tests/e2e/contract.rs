@@ -182,6 +182,20 @@ fn work(text: &str) -> Outgoing {
     )
 }
 
+/// A server with one piece of work for [`agent`], which may be silent for so long, and a worker.
+async fn with_work(release: Release, ack_wait: Duration) -> (Nats, Bus) {
+    let settings = Settings {
+        work_ack_wait: ack_wait,
+        ..Settings::default()
+    };
+    let nats = Nats::with_settings(release, &settings).await;
+    let bus = &nats.coordinator;
+    bus.apply_work_consumer(&agent(), &settings).await.unwrap();
+    bus.store(work("one")).await.unwrap();
+    let worker = nats.server.bus(Role::Agent).await;
+    (nats, worker)
+}
+
 /// The code of an error that the server answered.
 fn error_code(answer: &Value) -> u64 {
     answer["error"]["err_code"]

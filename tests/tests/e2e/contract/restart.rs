@@ -8,7 +8,7 @@ use swarm_bus::{Bus, Delivery, Role};
 use swarm_protocol::{RunId, subjects};
 use swarm_tests::server::Release;
 
-use super::{Nats, agent, event, on_each_server, soon, work};
+use super::{Nats, agent, event, on_each_server, soon, with_work};
 
 on_each_server!(
     what_was_confirmed_is_there_after_a_kill,
@@ -47,16 +47,8 @@ async fn what_was_confirmed_is_there_after_a_kill(release: Release) {
 }
 
 /// A piece of work, and a worker that has it for the third time.
-async fn with_work(release: Release) -> (Nats, Bus, Delivery) {
-    let settings = Settings {
-        work_ack_wait: ACK_WAIT,
-        ..Settings::default()
-    };
-    let nats = Nats::with_settings(release, &settings).await;
-    let bus = &nats.coordinator;
-    bus.apply_work_consumer(&agent(), &settings).await.unwrap();
-    bus.store(work("one")).await.unwrap();
-    let worker = nats.server.bus(Role::Agent).await;
+async fn with_work_taken(release: Release) -> (Nats, Bus, Delivery) {
+    let (nats, worker) = with_work(release, ACK_WAIT).await;
     let mut puller = Puller::open(&worker, WORK, agent().as_str()).await.unwrap();
     for _ in 0..2 {
         let given_back = soon(puller.next(1)).await.unwrap();
@@ -77,7 +69,7 @@ async fn is_back(bus: &Bus) {
 
 /// An operator restarts the server first at an upgrade, and workers go on: they end their attempts after it.
 async fn a_delivery_of_before_a_restart_can_be_acknowledged_after_it(release: Release) {
-    let (mut nats, worker, delivery) = with_work(release).await;
+    let (mut nats, worker, delivery) = with_work_taken(release).await;
     nats.server.stop_and_restart().await;
     is_back(&worker).await;
     delivery.ack().await;
@@ -86,7 +78,7 @@ async fn a_delivery_of_before_a_restart_can_be_acknowledged_after_it(release: Re
 
 /// The fence orders the workers of one attempt by the numbers of their deliveries, which go on.
 async fn deliveries_are_counted_on_after_a_restart(release: Release) {
-    let (mut nats, worker, third) = with_work(release).await;
+    let (mut nats, worker, third) = with_work_taken(release).await;
     third.abandon();
     nats.server.stop_and_restart().await;
     is_back(&worker).await;
@@ -101,7 +93,7 @@ async fn deliveries_are_counted_on_after_a_restart(release: Release) {
 /// of that removes it. Our journal is made for it: whoever gets the work reads there that the attempt has ended, or that a
 /// higher delivery was at work, whose number this one reaches by waiting.
 async fn work_of_before_a_kill_comes_again_perhaps_under_an_earlier_number(release: Release) {
-    let (mut nats, worker, third) = with_work(release).await;
+    let (mut nats, worker, third) = with_work_taken(release).await;
     third.abandon();
     nats.server.kill_and_restart().await;
     is_back(&worker).await;

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use swarm_bus::pull::Puller;
 use swarm_bus::store::Backlog;
-use swarm_bus::topology::{Settings, WORK};
+use swarm_bus::topology::WORK;
 use swarm_bus::{Bus, Delivery, Role};
 use swarm_tests::server::Release;
 use swarm_tests::{eventually, holds};
 
-use super::{Nats, PATIENCE, agent, on_each_server, soon, work};
+use super::{Nats, PATIENCE, agent, on_each_server, soon, with_work, work};
 
 on_each_server!(
     acknowledged_work_is_removed,
@@ -23,20 +23,6 @@ on_each_server!(
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(700);
-
-/// A server with one piece of work for an agent that may be silent for so long.
-async fn with_work(release: Release, ack_wait: Duration) -> (Nats, Bus) {
-    let settings = Settings {
-        work_ack_wait: ack_wait,
-        ..Settings::default()
-    };
-    let nats = Nats::with_settings(release, &settings).await;
-    let bus = &nats.coordinator;
-    bus.apply_work_consumer(&agent(), &settings).await.unwrap();
-    bus.store(work("one")).await.unwrap();
-    let worker = nats.server.bus(Role::Agent).await;
-    (nats, worker)
-}
 
 /// What another worker gets.
 async fn next(worker: &Bus) -> Delivery {
